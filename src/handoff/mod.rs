@@ -1,0 +1,1 @@
+//! the only place two threads meet.

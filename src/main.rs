@@ -1,0 +1,3 @@
+//! The `mailrace` program: allocator, arguments, run.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! facts in, a verdict with a reason out.

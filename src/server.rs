@@ -1,0 +1,1 @@
+//! Wires storage, commit thread and shards.

@@ -1,0 +1,1 @@
+//! one pinned thread: bytes in, replies out.

@@ -1,0 +1,1 @@
+//! the sans-I/O protocol.
