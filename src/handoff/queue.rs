@@ -195,7 +195,10 @@ impl ShardPort {
     /// The doorbell will ring when it is worth another try.
     pub fn submit(&mut self, message: Message) -> Result<Ticket, QueueFull> {
         if self.in_flight() >= self.lane.watermark.slot_count() as u64 {
-            // No flag: the outcomes in flight ring when they finish.
+            // The outcomes in flight ring when they finish; for one that has, and was rung for, ring again.
+            if self.read < self.lane.watermark.finished() {
+                self.lane.doorbell.ring();
+            }
             return Err(QueueFull(message));
         }
         let len = message.len();
