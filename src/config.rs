@@ -173,8 +173,16 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The cores asked for, before they are held against those this process may use.
-pub use crate::cli::units::Cores;
+/// Which cores get a shard, as asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cores {
+    /// Every core this process is allowed to run on.
+    All,
+    /// The first so many of them.
+    Count(usize),
+    /// These, by the kernel's numbers, ascending and each once.
+    List(Vec<usize>),
+}
 
 impl Config {
     /// Settings for tests and embedders: everything at its default, any recipient, on `listen` and `data_dir`.

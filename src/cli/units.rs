@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::config::Cores;
+
 const SIZE_UNITS: &[(&str, u64)] = &[
     ("B", 1),
     ("kB", 1_000),
@@ -57,17 +59,6 @@ fn with_unit(text: &str, units: &[(&str, u64)], example: &str) -> Result<u64, St
     let factor = factor.ok_or_else(|| format!("'{unit}' is not a unit here; use one of {}", names()))?;
     let number: Option<u64> = digits.parse().ok();
     number.and_then(|number| number.checked_mul(factor)).ok_or_else(|| format!("'{text}' is too large"))
-}
-
-/// Which cores get a shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cores {
-    /// Every core this process is allowed to run on.
-    All,
-    /// The first so many of them.
-    Count(usize),
-    /// These, by the kernel's numbers, ascending.
-    List(Vec<usize>),
 }
 
 /// Reads `all`, a count such as `4`, or a list such as `0,2-5`; a list of one core is written `3-3`.
