@@ -6,8 +6,8 @@
 //!                 +--message--> tickets --+ final reply, when its ticket is settled
 //! ```
 //! The driver calls [`Dialogue::advance`], sends what the outbox has ready, and waits for what [`Next`] says.
-//! Input goes on being parsed while final replies wait, within [`PENDING_COUNT_MAX`] and [`PENDING_BYTES_MAX`], so
-//! that several messages of one connection share one sync. Nothing here knows a socket, a clock or a runtime: the
+//! Input goes on being parsed while final replies wait, within a number of messages and
+//! [`PENDING_BYTES_MAX`], so that several messages of one connection share one sync. Nothing here knows a socket, a clock or a runtime: the
 //! simulation drives the same code.
 
 use std::rc::Rc;
@@ -17,10 +17,7 @@ use bytes::Bytes;
 use super::tickets::{Answers, Tickets};
 use crate::smtp::{Reply, Session, SessionCounts, Step};
 
-/// Messages of one connection that may wait for their final reply at a time.
-pub const PENDING_COUNT_MAX: usize = 64;
-
-/// Octets of such messages; the one that reaches it is still taken.
+/// Octets of messages of one connection that may wait for their final reply; the one that reaches it is still taken.
 pub const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What the driver must wait for, once it has sent what is ready.
@@ -43,24 +40,17 @@ pub enum Next {
 pub struct Dialogue {
     session: Session,
     answers: Rc<Answers>,
+    pending_count_max: usize,
     closing: bool,
 }
 
 impl Dialogue {
-    /// Begins with the greeting.
+    /// Begins with the greeting. At most `pending_count_max` messages wait for their final reply at a time.
     #[must_use]
-    pub fn new(session: Session) -> Self {
+    pub fn new(session: Session, pending_count_max: usize) -> Self {
         let answers = Answers::new();
         session.greet(answers.outbox().borrow_mut().replies());
-        Self { session, answers, closing: false }
-    }
-
-    /// Begins with `reply` and ends with it.
-    #[must_use]
-    pub fn refused(session: Session, reply: Reply) -> Self {
-        let mut dialogue = Self { session, answers: Answers::new(), closing: false };
-        dialogue.close_with(reply);
-        dialogue
+        Self { session, answers, pending_count_max, closing: false }
     }
 
     /// Parses `input` as far as that is possible now. An unfinished command line may stay in it.
@@ -114,7 +104,7 @@ impl Dialogue {
         let outbox = self.answers.outbox().borrow();
         !self.closing
             && !self.answers.is_parked()
-            && outbox.pending_count() < PENDING_COUNT_MAX
+            && outbox.pending_count() < self.pending_count_max
             && outbox.pending_bytes() < PENDING_BYTES_MAX
     }
 
