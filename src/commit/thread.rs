@@ -123,8 +123,8 @@ impl<S: Storage> Committer<S> {
             None => {
                 counters.batches.add(1);
                 counters.syncs.add(u64::from(committed.synced));
-                counters.messages.add(committed.messages);
-                counters.octets.add(committed.octets);
+                counters.messages_stored.add(committed.messages);
+                counters.octets_stored.add(committed.octets);
                 counters.batch_messages_max.raise_to(committed.messages);
                 if self.lacks_space {
                     Event::new("space-again").emit();
