@@ -147,7 +147,9 @@ impl fmt::Display for ReadError {
             Self::NewerFormat { file, version } => {
                 write!(f, "{file} has format version {version}, written by a newer mailrace: use that one")
             }
-            Self::NoPosition => write!(f, "a server is running but its position file is unreadable: try again"),
+            Self::NoPosition => {
+                write!(f, "a server is running but its position file is unreadable: try again")
+            }
             Self::File(error) => error.fmt(f),
         }
     }

@@ -13,10 +13,30 @@
 //! Names `message` only. Files are touched in `storage` alone; time and randomness come in as arguments. The format
 //! is drawn in `docs/format.md`.
 
+mod active;
+mod damage;
 mod error;
+mod format;
+mod ids;
+mod position;
+mod reader;
+pub mod recovery;
+mod scan;
+mod segment;
 pub mod storage;
+mod view;
 pub mod writer;
 
+#[cfg(test)]
+mod fixture;
+
+pub use active::{PreparedSegment, prepare};
+pub use damage::{Damage, DamageReason};
 pub use error::{AppendError, FileError, OpenError, ReadError, SyncError};
+pub use format::ContentFlaw;
+pub use position::Positions;
+pub use reader::{Entry, Lookup, Reader, SegmentState, SegmentSummary};
+pub use recovery::{Cut, RecoveryReport};
+pub use scan::{Record, RecordFlaw};
 pub use storage::{DirStorage, Storage, StorageFile};
-pub use writer::{Positions, PreparedSegment, RecoveryReport, Visibility, Writer, WriterOptions, prepare};
+pub use writer::{SEGMENT_SIZE_DEFAULT, Visibility, Writer, WriterOptions};
