@@ -18,7 +18,7 @@ use crate::handoff::{self, BatchBounds, QueueLimits, ShardPort};
 use crate::log::{DirStorage, OpenError, RecoveryReport, Visibility, Writer, WriterOptions};
 use crate::message::{Partition, Timestamp};
 use crate::observe::{CommitCounters, Event, ShardCounters};
-use crate::shard::{self, BindError, ConnectionGate, Shard, ShardDrain, ShardError, ShardOptions};
+use crate::shard::{self, BindError, ConnectionGate, Shard, ShardDrain, ShardError, ShardLimits, ShardOptions};
 use crate::smtp::SessionOptions;
 
 /// A running intake.
@@ -229,6 +229,17 @@ fn open_sink(config: &Config) -> Result<(Sink<DirStorage>, Option<DirStorage>), 
     Ok((Sink::Log { writer: Box::new(writer), acknowledge }, Some(storage)))
 }
 
+/// Says what recovery found; nothing when the log was closed in order.
+fn announce_recovery(report: &RecoveryReport) {
+    for cut in &report.cut {
+        let event = Event::new("recovery-cut").field("segment", &cut.segment).field("from", cut.from);
+        event.field("to", cut.to).field("copy", &cut.copy).emit();
+    }
+    for damage in &report.damage {
+        Event::new("recovery-damage").field("damage", damage).emit();
+    }
+}
+
 fn start_shards(
     config: &Config,
     listeners: Vec<Vec<std::net::TcpListener>>,
@@ -265,6 +276,16 @@ fn start_shards(
         }
     }
     Ok(shards)
+}
+
+fn shard_limits(config: &Config) -> ShardLimits {
+    let connections = config.connections;
+    ShardLimits {
+        idle_timeout: connections.idle_timeout,
+        drain_timeout: connections.drain_timeout,
+        pipelined_max: connections.pipelined_max,
+        command_line_max: config.limits.command_line_max,
+    }
 }
 
 fn queue_limits(config: &Config) -> QueueLimits {

@@ -17,7 +17,6 @@ pub enum Acknowledge {
 }
 
 /// Where messages go.
-#[derive(Debug)]
 pub enum Sink<S: Storage> {
     /// Into the log.
     Log {
