@@ -17,7 +17,6 @@ pub enum Acknowledge {
 }
 
 /// Where messages go.
-#[derive(Debug)]
 pub enum Sink<S: Storage> {
     /// Into the log.
     Log {
@@ -81,12 +80,7 @@ pub fn commit<S: Storage>(
     let stored = store(sink, batch, now);
     answer(inbox, sink, batch, stored.as_ref().err());
     batch.clear();
-    Commit {
-        messages,
-        octets,
-        synced: matches!(stored, Ok(Stored::Synced)),
-        refused: stored.err(),
-    }
+    Commit { messages, octets, synced: matches!(stored, Ok(Stored::Synced)), refused: stored.err() }
 }
 
 enum Stored {

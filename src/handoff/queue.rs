@@ -92,6 +92,7 @@ pub enum Taken {
 pub fn channel(shard_count: usize, limits: QueueLimits) -> io::Result<(Inbox, Vec<ShardPort>)> {
     let (sender, receiver) = crossbeam_channel::bounded(limits.count_max);
     let room = Arc::new(Room::new(limits));
+    let log_failed = Arc::new(AtomicBool::new(false));
     let lanes: Vec<Arc<Lane>> = std::iter::repeat_with(|| Lane::new(limits.in_flight_max).map(Arc::new))
         .take(shard_count)
         .collect::<io::Result<_>>()?;
@@ -102,13 +103,15 @@ pub fn channel(shard_count: usize, limits: QueueLimits) -> io::Result<(Inbox, Ve
             shard,
             lane: Arc::clone(lane),
             room: Arc::clone(&room),
+            log_failed: Arc::clone(&log_failed),
             sender: sender.clone(),
             submitted: Ticket(0),
             read: Ticket(0),
         })
         .collect();
-    let lanes = lanes.into_iter().map(|lane| LaneEnd { lane, finished: Ticket(0), raised: Ticket(0) }).collect();
-    Ok((Inbox { receiver, room, lanes, held: None }, ports))
+    let lanes =
+        lanes.into_iter().map(|lane| LaneEnd { lane, finished: Ticket(0), raised: Ticket(0) }).collect();
+    Ok((Inbox { receiver, room, log_failed, lanes, held: None }, ports))
 }
 
 /// What one shard and the commit thread share.
@@ -119,7 +122,7 @@ struct Lane {
     parked: AtomicBool,
     /// The commit thread is gone.
     closed: AtomicBool,
-    doorbell: Doorbell,
+    doorbell: Arc<Doorbell>,
 }
 
 impl Lane {
@@ -128,7 +131,7 @@ impl Lane {
             watermark: Watermark::new(in_flight_max),
             parked: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            doorbell: Doorbell::new()?,
+            doorbell: Arc::new(Doorbell::new()?),
         })
     }
 }
@@ -161,8 +164,8 @@ impl Room {
     fn reserve(&self, len: usize) -> bool {
         let fits = |used: u64| {
             let (count, bytes) = ((used >> COUNT_SHIFT) as usize, (used & BYTES_MASK) as usize);
-            let fits =
-                count < self.limits.count_max && (bytes == 0 || bytes.saturating_add(len) <= self.limits.bytes_max);
+            let fits = count < self.limits.count_max
+                && (bytes == 0 || bytes.saturating_add(len) <= self.limits.bytes_max);
             fits.then(|| used + Self::one(len))
         };
         self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok()
@@ -179,6 +182,7 @@ pub struct ShardPort {
     shard: usize,
     lane: Arc<Lane>,
     room: Arc<Room>,
+    log_failed: Arc<AtomicBool>,
     sender: Sender<Submission>,
     submitted: Ticket,
     read: Ticket,
@@ -258,9 +262,16 @@ impl ShardPort {
         self.submitted.0 - self.read.0
     }
 
+    /// The log has failed for good: every message from now on is refused. All shards see it, whoever's message
+    /// met the failure.
+    #[must_use]
+    pub fn log_failed(&self) -> bool {
+        self.log_failed.load(Ordering::Relaxed)
+    }
+
     /// Rings when outcomes are published and when there is room again.
     #[must_use]
-    pub fn doorbell(&self) -> &Doorbell {
+    pub fn doorbell(&self) -> &Arc<Doorbell> {
         &self.lane.doorbell
     }
 }
@@ -286,6 +297,7 @@ impl LaneEnd {
 pub struct Inbox {
     receiver: Receiver<Submission>,
     room: Arc<Room>,
+    log_failed: Arc<AtomicBool>,
     lanes: Vec<LaneEnd>,
     /// Taken from the channel but too much for the batch before it.
     held: Option<Submission>,
@@ -324,6 +336,9 @@ impl Inbox {
         assert_eq!(ticket, end.finished.next(), "shard {shard} finishes in the order of its tickets");
         end.lane.watermark.store(ticket, outcome);
         end.finished = ticket;
+        if outcome == Outcome::Refused(StorageRefusal::LogFailed) {
+            self.log_failed.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Lets the shards see what was finished, and rings those concerned.
@@ -349,10 +364,12 @@ impl Inbox {
                     TryRecvError::Empty => Taken::Empty,
                     TryRecvError::Disconnected => Taken::Closed,
                 })?,
-                Wait::Until(deadline) => self.receiver.recv_deadline(deadline).map_err(|error| match error {
-                    RecvTimeoutError::Timeout => Taken::Empty,
-                    RecvTimeoutError::Disconnected => Taken::Closed,
-                })?,
+                Wait::Until(deadline) => {
+                    self.receiver.recv_deadline(deadline).map_err(|error| match error {
+                        RecvTimeoutError::Timeout => Taken::Empty,
+                        RecvTimeoutError::Disconnected => Taken::Closed,
+                    })?
+                }
             },
         };
         self.room.release(first.message.len());
@@ -367,6 +384,7 @@ impl Inbox {
 
 impl Drop for Inbox {
     fn drop(&mut self) {
+        self.log_failed.store(true, Ordering::Relaxed);
         for end in &self.lanes {
             end.lane.closed.store(true, Ordering::Release);
             end.lane.doorbell.ring();

@@ -8,6 +8,7 @@
 
 pub mod data;
 pub mod line;
+pub mod recv_buffer;
 
 pub use data::{DataEvent, DataScanner};
 pub use line::{Line, LineScanner};
