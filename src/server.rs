@@ -10,11 +10,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
-use std::time::Duration;
-
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::cli::exit;
 use crate::commit::{self, Acknowledge, CommitOptions, CommitThread, Ending, Sink};
@@ -23,9 +18,7 @@ use crate::handoff::{self, BatchBounds, QueueLimits, ShardPort};
 use crate::log::{DirStorage, OpenError, RecoveryReport, Visibility, Writer, WriterOptions};
 use crate::message::{Partition, Timestamp};
 use crate::observe::{CommitCounters, Event, ShardCounters};
-use crate::shard::listener::{BindError, ConnectionGate, Listeners, listen};
-use crate::shard::net::{Driver, DriverInUse};
-use crate::shard::{self, Control, ShardHandle, ShardOptions};
+use crate::shard::{self, BindError, ConnectionGate, Shard, ShardDrain, ShardError, ShardLimits, ShardOptions};
 use crate::smtp::SessionOptions;
 
 /// A running intake.
@@ -33,29 +26,16 @@ use crate::smtp::SessionOptions;
 pub struct Server {
     config: Config,
     addresses: Vec<SocketAddr>,
-    driver: DriverInUse,
-    shards: Vec<ShardHandle>,
+    shards: Vec<Shard>,
     commit: CommitThread,
     commit_counters: Arc<CommitCounters>,
     shard_counters: Vec<Arc<ShardCounters>>,
-    drain: Drain,
-    /// Dropped when all is over, which ends the thread that would cut a drain short.
-    alive: Sender<()>,
 }
 
 /// Tells a server to take no new connections and to end; may be cloned and sent to any thread.
 #[derive(Debug, Clone)]
 pub struct Drain {
-    order: Arc<DrainOrder>,
-}
-
-#[derive(Debug)]
-struct DrainOrder {
-    controls: Vec<Arc<Control>>,
-    timeout: Duration,
-    given: AtomicBool,
-    /// Disconnected when the server is over.
-    over: Receiver<()>,
+    shards: Vec<ShardDrain>,
 }
 
 /// How a server ended.
@@ -78,8 +58,8 @@ pub enum StartError {
     Bind(BindError),
     /// The system refused a descriptor or a thread.
     System(io::Error),
-    /// The event loop asked for cannot be had.
-    Driver(io::Error),
+    /// A shard did not start.
+    Shard(ShardError),
 }
 
 impl fmt::Display for StartError {
@@ -89,21 +69,12 @@ impl fmt::Display for StartError {
                 write!(f, "data directory {}: {error}: name another with --data-dir", path.display())
             }
             Self::Log(path, error @ OpenError::Locked) => {
-                write!(
-                    f,
-                    "data directory {}: {error}: stop that one or name another with --data-dir",
-                    path.display()
-                )
+                write!(f, "data directory {}: {error}: stop that one or name another with --data-dir", path.display())
             }
             Self::Log(path, error) => write!(f, "data directory {}: {error}", path.display()),
             Self::Bind(error) => error.fmt(f),
             Self::System(error) => write!(f, "the system refused a descriptor or a thread: {error}"),
-            Self::Driver(error) => {
-                write!(
-                    f,
-                    "the event loop cannot be started: {error}: --driver auto takes epoll where io_uring is refused"
-                )
-            }
+            Self::Shard(error) => error.fmt(f),
         }
     }
 }
@@ -125,7 +96,7 @@ impl StartError {
             Self::Log(..) => exit::CONFIG,
             Self::Bind(error) if error.error.kind() == io::ErrorKind::PermissionDenied => exit::NO_PERMISSION,
             Self::Bind(_) => exit::UNAVAILABLE,
-            Self::System(_) | Self::Driver(_) => exit::OS_ERROR,
+            Self::System(_) | Self::Shard(_) => exit::OS_ERROR,
         }
     }
 }
@@ -137,8 +108,12 @@ impl Server {
     /// [`StartError`]; nothing is left running then.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let (sink, storage) = open_sink(&config)?;
-        let listeners = listen(&config.listen, config.cores.len()).map_err(StartError::Bind)?;
-        let addresses = listeners[0].addresses().collect();
+        let listeners = shard::bind(&config.listen, config.cores.len()).map_err(StartError::Bind)?;
+        let addresses = listeners[0]
+            .iter()
+            .map(std::net::TcpListener::local_addr)
+            .collect::<io::Result<_>>()
+            .map_err(StartError::System)?;
         let (inbox, ports) =
             handoff::channel(config.cores.len(), queue_limits(&config)).map_err(StartError::System)?;
         let commit_counters = Arc::new(CommitCounters::default());
@@ -146,24 +121,16 @@ impl Server {
         let commit = commit::spawn(inbox, sink, storage, options, Arc::clone(&commit_counters))
             .map_err(StartError::System)?;
         let shard_counters: Vec<Arc<ShardCounters>> = config.cores.iter().map(|_| Arc::default()).collect();
-        let (shards, driver) = match start_shards(&config, listeners, ports, &shard_counters) {
-            Ok(started) => started,
+        match start_shards(&config, listeners, ports, &shard_counters) {
+            Ok(shards) => {
+                Ok(Self { config, addresses, shards, commit, commit_counters, shard_counters })
+            }
             Err(error) => {
                 // All ports are gone: the commit thread seals the log and ends.
                 let _ = commit.join();
-                return Err(error);
+                Err(StartError::Shard(error))
             }
-        };
-        let (alive, over) = bounded(0);
-        let controls = shards.iter().map(|shard| Arc::clone(shard.control())).collect();
-        let order = DrainOrder {
-            controls,
-            timeout: config.connections.drain_timeout,
-            given: AtomicBool::new(false),
-            over,
-        };
-        let drain = Drain { order: Arc::new(order) };
-        Ok(Self { config, addresses, driver, shards, commit, commit_counters, shard_counters, drain, alive })
+        }
     }
 
     /// The addresses listened on, with the ports the system chose.
@@ -194,7 +161,7 @@ impl Server {
             .field("listen", join(self.addresses.iter().map(ToString::to_string).collect()))
             .field("cores", join(config.cores.iter().map(ToString::to_string).collect()))
             .field("data_dir", data_dir.display())
-            .field("driver", self.driver.name())
+            .field("driver", self.shards.first().map_or("none", Shard::driver))
             .field("durability", durability_name(config.durability))
             .field("max_connections", config.connections.connections_max)
             .field("version", env!("CARGO_PKG_VERSION"))
@@ -204,7 +171,7 @@ impl Server {
     /// A way to end this server from another thread.
     #[must_use]
     pub fn drain_handle(&self) -> Drain {
-        self.drain.clone()
+        Drain { shards: self.shards.iter().map(Shard::drain_handle).collect() }
     }
 
     /// Waits until the server has ended after [`Drain::start`]: every connection over, every accepted message
@@ -212,9 +179,9 @@ impl Server {
     #[must_use]
     pub fn wait(self) -> Stopped {
         let mut exit_code = 0;
-        for (index, shard) in self.shards.into_iter().enumerate() {
-            if !shard.join() {
-                Event::new("shard-failed").field("shard", index).emit();
+        for shard in self.shards {
+            if let Err(error) = shard.join() {
+                Event::new("shard-failed").field("error", error).emit();
                 exit_code = exit::SOFTWARE;
             }
         }
@@ -223,9 +190,9 @@ impl Server {
             Ending::Failed(_) => exit::IO_ERROR,
             Ending::Panicked => exit::SOFTWARE,
         };
-        drop(self.alive);
-        let event =
-            Event::new("stopped").fields(sum(&self.shard_counters)).fields(self.commit_counters.values());
+        let event = Event::new("stopped")
+            .fields(sum(&self.shard_counters))
+            .fields(self.commit_counters.values());
         Stopped { event, exit_code }
     }
 }
@@ -234,21 +201,7 @@ impl Drain {
     /// Takes no new connections, lets running transactions finish within the drain time-out, ends idle sessions
     /// with 421. Calling it again changes nothing.
     pub fn start(&self) {
-        if self.order.given.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        self.order.controls.iter().for_each(|control| control.drain());
-        let order = Arc::clone(&self.order);
-        let cut_short = move || {
-            if order.over.recv_timeout(order.timeout) == Err(RecvTimeoutError::Timeout) {
-                Event::new("drain-timeout").field("after_seconds", order.timeout.as_secs_f64()).emit();
-                order.controls.iter().for_each(|control| control.cut());
-            }
-        };
-        if std::thread::Builder::new().name("drain".to_owned()).spawn(cut_short).is_err() {
-            // No thread to wait with: better a short drain than one without end.
-            self.order.controls.iter().for_each(|control| control.cut());
-        }
+        self.shards.iter().for_each(ShardDrain::start);
     }
 }
 
@@ -276,88 +229,62 @@ fn open_sink(config: &Config) -> Result<(Sink<DirStorage>, Option<DirStorage>), 
     Ok((Sink::Log { writer: Box::new(writer), acknowledge }, Some(storage)))
 }
 
+/// Says what recovery found; nothing when the log was closed in order.
+fn announce_recovery(report: &RecoveryReport) {
+    for cut in &report.cut {
+        let event = Event::new("recovery-cut").field("segment", &cut.segment).field("from", cut.from);
+        event.field("to", cut.to).field("copy", &cut.copy).emit();
+    }
+    for damage in &report.damage {
+        Event::new("recovery-damage").field("damage", damage).emit();
+    }
+}
+
 fn start_shards(
     config: &Config,
-    listeners: Vec<Listeners>,
+    listeners: Vec<Vec<std::net::TcpListener>>,
     ports: Vec<ShardPort>,
     counters: &[Arc<ShardCounters>],
-) -> Result<(Vec<ShardHandle>, DriverInUse), StartError> {
+) -> Result<Vec<Shard>, ShardError> {
     let session = Arc::new(SessionOptions::new(
         &config.hostname,
         config.limits.clone(),
         config.recipients.clone(),
         config.bare_lf,
     ));
-    let gate = ConnectionGate::new(config.connections.connections_max);
-    let mut shards: Vec<ShardHandle> = Vec::with_capacity(ports.len());
-    let (started, drivers) = mpsc::channel();
-    let mut result: Result<DriverInUse, StartError> = Ok(DriverInUse::Epoll);
-    for (shard, (listeners, port)) in listeners.into_iter().zip(ports).enumerate() {
+    let connections = Arc::new(ConnectionGate::new(config.connections.connections_max));
+    let mut shards = Vec::with_capacity(ports.len());
+    for (index, (listeners, port)) in listeners.into_iter().zip(ports).enumerate() {
         let options = ShardOptions {
-            shard,
-            core: config.cores[shard],
-            driver: driver(config.driver),
+            index,
+            core: config.cores[index],
+            driver: driver_choice(config.driver),
             session: Arc::clone(&session),
-            command_line_max: config.limits.command_line_max,
-            pipelined_max: config.connections.pipelined_max,
-            idle_timeout: config.connections.idle_timeout,
-            gate: Arc::clone(&gate),
-            counters: Arc::clone(&counters[shard]),
+            limits: shard_limits(config),
+            listeners,
+            port,
+            counters: Arc::clone(&counters[index]),
+            connections: Arc::clone(&connections),
         };
-        match shard::spawn(options, listeners, port, started.clone()) {
-            Ok(handle) => shards.push(handle),
+        match shard::spawn(options) {
+            Ok(shard) => shards.push(shard),
             Err(error) => {
-                result = Err(StartError::System(error));
-                break;
+                shards.iter().for_each(|shard: &Shard| shard.drain_handle().start());
+                shards.into_iter().for_each(|shard| drop(shard.join()));
+                return Err(error);
             }
         }
     }
-    for _ in &shards {
-        let driver = match drivers.recv_timeout(SHARD_START_TIMEOUT) {
-            Ok(driver) => driver.map_err(StartError::Driver),
-            Err(_) => Err(StartError::Driver(io::Error::other("a shard did not start"))),
-        };
-        result = result.and(driver);
-    }
-    match result {
-        Ok(driver) => Ok((shards, driver)),
-        Err(error) => {
-            shards.iter().for_each(|shard| shard.control().cut());
-            for shard in shards {
-                let _ = shard.join();
-            }
-            Err(error)
-        }
-    }
+    Ok(shards)
 }
 
-/// How long a shard may take to set up its ring; the kernel does it in a millisecond.
-const SHARD_START_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Says what recovery found, one event for each thing an operator may want to look at.
-fn announce_recovery(report: &RecoveryReport) {
-    for cut in &report.cut {
-        Event::new("recovery-cut")
-            .field("segment", &cut.segment)
-            .field("from", cut.from)
-            .field("to", cut.to)
-            .field("copy", &cut.copy)
-            .emit();
-    }
-    for damage in &report.damage {
-        Event::new("damage")
-            .field("segment", &damage.segment)
-            .field("from", damage.from)
-            .field("to", damage.to)
-            .field("reason", &damage.reason)
-            .emit();
-    }
-    if let Some((segment, records)) = &report.walked {
-        Event::new("recovered")
-            .field("segment", segment)
-            .field("records", records)
-            .field("resumes_at", report.resumes_at)
-            .emit();
+fn shard_limits(config: &Config) -> ShardLimits {
+    let connections = config.connections;
+    ShardLimits {
+        idle_timeout: connections.idle_timeout,
+        drain_timeout: connections.drain_timeout,
+        pipelined_max: connections.pipelined_max,
+        command_line_max: config.limits.command_line_max,
     }
 }
 
@@ -372,18 +299,19 @@ fn queue_limits(config: &Config) -> QueueLimits {
 
 fn commit_options(config: &Config) -> CommitOptions {
     let batch = config.batch;
-    let bounds = BatchBounds { count: batch.messages_max, bytes: batch.octets_max, iovecs: BATCH_SLICES_MAX };
+    let bounds =
+        BatchBounds { count: batch.messages_max, bytes: batch.octets_max, iovecs: BATCH_SLICES_MAX };
     CommitOptions { bounds, delay: batch.delay }
 }
 
 /// Slices of one batch: sixteen full vectored writes.
 const BATCH_SLICES_MAX: usize = 16 * 1024;
 
-fn driver(choice: DriverChoice) -> Driver {
+fn driver_choice(choice: DriverChoice) -> shard::DriverChoice {
     match choice {
-        DriverChoice::Auto => Driver::Auto,
-        DriverChoice::IoUring => Driver::IoUring,
-        DriverChoice::Epoll => Driver::Epoll,
+        DriverChoice::Auto => shard::DriverChoice::Auto,
+        DriverChoice::IoUring => shard::DriverChoice::IoUring,
+        DriverChoice::Epoll => shard::DriverChoice::Epoll,
     }
 }
 

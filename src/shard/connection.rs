@@ -20,7 +20,7 @@ use super::deadline::{Fate, WaitsFor, Watch};
 use super::dialogue::{Dialogue, Next};
 use super::listener::Pass;
 use super::net::{Direction, Stream};
-use super::{Phase, Shard};
+use super::{Phase, State};
 use crate::observe::Event;
 use crate::policy::Refusal;
 use crate::smtp::{Reply, Session, reply};
@@ -30,7 +30,7 @@ const DISCARD_MAX: usize = 256 * 1024;
 
 /// One connection.
 pub(super) struct Connection {
-    shard: Rc<Shard>,
+    shard: Rc<State>,
     watch: Rc<Watch>,
     dialogue: Dialogue,
     peer: SocketAddr,
@@ -47,7 +47,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        shard: &Rc<Shard>,
+        shard: &Rc<State>,
         socket: TcpStream,
         peer: SocketAddr,
         local: Option<SocketAddr>,
@@ -59,7 +59,7 @@ impl Connection {
         Ok(Self {
             shard: Rc::clone(shard),
             watch,
-            dialogue: Dialogue::new(session, shard.pipelined_max),
+            dialogue: Dialogue::new(session, shard.limits.pipelined_max),
             peer,
             input: Bytes::new(),
             drained: true,
@@ -194,7 +194,7 @@ impl Connection {
 
     /// The dialogue could go on with more input while it waits for a ticket, and there may be some.
     fn may_read_on(&self) -> bool {
-        let line_at_most = self.input.len() <= self.shard.line_max;
+        let line_at_most = self.input.len() <= self.shard.limits.command_line_max;
         !self.drained && !self.ended && line_at_most && self.dialogue.wants_input()
     }
 

@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{SendFlags, Shutdown};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::connection::Connection;
 use super::net::{self, Readiness};
-use super::{Phase, Shard};
+use super::{Phase, State};
 use crate::smtp::{Reply, reply};
 
 /// Connections that may wait in the kernel; `net.core.somaxconn` bounds it too.
@@ -58,19 +58,6 @@ impl fmt::Display for BindError {
 
 impl std::error::Error for BindError {}
 
-/// The listening sockets of one shard, and where they listen.
-#[derive(Debug)]
-pub struct Listeners {
-    sockets: Vec<(Socket, SocketAddr)>,
-}
-
-impl Listeners {
-    /// The addresses, with the ports the system chose where 0 was asked for.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.sockets.iter().map(|(_, address)| *address)
-    }
-}
-
 /// Listens on all of `addresses` once per shard.
 ///
 /// `[::]` takes IPv4 as well, unless an IPv4 address has the same port.
@@ -78,21 +65,21 @@ impl Listeners {
 /// # Errors
 /// [`BindError`] for the first address that cannot be had; one that another program listens on is such, though
 /// SO_REUSEPORT would let us share it.
-pub fn listen(addresses: &[SocketAddr], shard_count: usize) -> Result<Vec<Listeners>, BindError> {
-    let mut shards: Vec<Listeners> = (0..shard_count).map(|_| Listeners { sockets: Vec::new() }).collect();
+pub fn bind(addresses: &[SocketAddr], shard_count: usize) -> Result<Vec<Vec<TcpListener>>, BindError> {
+    let mut shards: Vec<Vec<TcpListener>> = (0..shard_count).map(|_| Vec::new()).collect();
     for &asked in addresses {
+        let error_at = |address| move |error| BindError { address, error };
         let has_ipv4 = addresses.iter().any(|other| other.is_ipv4() && other.port() == asked.port());
         let ipv6_only = has_ipv4 && asked.port() != 0;
-        let at = |address| move |error| BindError { address, error };
         if asked.port() != 0 {
             // Without SO_REUSEPORT: fails when anybody listens there, ourselves started twice included.
-            bound(asked, ipv6_only).map_err(at(asked))?;
+            bound(asked, ipv6_only).map_err(error_at(asked))?;
         }
         let mut address = asked;
         for shard in &mut shards {
-            let socket = listening(address, ipv6_only).map_err(at(address))?;
-            address = socket.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(address);
-            shard.sockets.push((socket, address));
+            let listener = listening(address, ipv6_only).map_err(error_at(address))?;
+            address = listener.local_addr().map_err(error_at(address))?;
+            shard.push(listener);
         }
     }
     Ok(shards)
@@ -104,7 +91,7 @@ fn bound(address: SocketAddr, ipv6_only: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn listening(address: SocketAddr, ipv6_only: bool) -> io::Result<Socket> {
+fn listening(address: SocketAddr, ipv6_only: bool) -> io::Result<TcpListener> {
     let socket = unbound(address, ipv6_only)?;
     socket.set_reuse_port(true)?;
     // Accepted sockets inherit it: replies are short and must not wait for an acknowledgement.
@@ -112,7 +99,7 @@ fn listening(address: SocketAddr, ipv6_only: bool) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;
-    Ok(socket)
+    Ok(socket.into())
 }
 
 fn unbound(address: SocketAddr, ipv6_only: bool) -> io::Result<Socket> {
@@ -134,8 +121,8 @@ pub struct ConnectionGate {
 impl ConnectionGate {
     /// With nobody inside.
     #[must_use]
-    pub fn new(open_max: usize) -> Arc<Self> {
-        Arc::new(Self { open: AtomicUsize::new(0), open_max })
+    pub fn new(open_max: usize) -> Self {
+        Self { open: AtomicUsize::new(0), open_max }
     }
 
     /// Connections open now.
@@ -166,7 +153,7 @@ impl Drop for Pass {
 /// One listening socket at work.
 #[derive(Debug)]
 pub(super) struct Listener {
-    socket: Socket,
+    socket: TcpListener,
     readiness: Readiness,
     /// Where connections arrive, when that is one address.
     local: Option<SocketAddr>,
@@ -187,15 +174,8 @@ enum Accepted {
 }
 
 impl Listener {
-    pub(super) fn all(listeners: Listeners) -> io::Result<Vec<Rc<Self>>> {
-        listeners
-            .sockets
-            .into_iter()
-            .map(|(socket, address)| Self::new(socket, address).map(Rc::new))
-            .collect()
-    }
-
-    fn new(socket: Socket, address: SocketAddr) -> io::Result<Self> {
+    pub(super) fn new(socket: TcpListener) -> io::Result<Self> {
+        let address = socket.local_addr()?;
         let readiness = Readiness::of(&socket)?;
         let spare = RefCell::new(Some(rustix::io::dup(&socket)?));
         let local = (!address.ip().is_unspecified()).then_some(address);
@@ -203,7 +183,7 @@ impl Listener {
     }
 
     /// Accepts until the listener is closed.
-    pub(super) async fn run(self: Rc<Self>, shard: Rc<Shard>) {
+    pub(super) async fn run(self: Rc<Self>, shard: Rc<State>) {
         while !self.closed.get() && self.readiness.readable().await.is_ok() {
             if self.accept_waiting(&shard, ACCEPTS_PER_WAKE_MAX).is_err() && !self.closed.get() {
                 net::sleep(ACCEPT_REST).await;
@@ -212,17 +192,17 @@ impl Listener {
     }
 
     /// Accepts what the kernel has queued, then listens no more.
-    pub(super) fn close(&self, shard: &Rc<Shard>) {
+    pub(super) fn close(&self, shard: &Rc<State>) {
         if self.closed.replace(true) {
             return;
         }
         // Closing resets what is still queued. The limit is the queue's: new ones may come while we work.
         let _ = self.accept_waiting(shard, BACKLOG as usize);
-        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
     /// Accepts up to `count_max` connections; an error when there is no descriptor or memory left for one.
-    fn accept_waiting(&self, shard: &Rc<Shard>, count_max: usize) -> Result<(), ()> {
+    fn accept_waiting(&self, shard: &Rc<State>, count_max: usize) -> Result<(), ()> {
         for _ in 0..count_max {
             match self.accept(shard) {
                 Accepted::Connection(socket, peer) => self.welcome(socket, peer, shard),
@@ -234,12 +214,9 @@ impl Listener {
         Ok(())
     }
 
-    fn accept(&self, shard: &Shard) -> Accepted {
+    fn accept(&self, shard: &State) -> Accepted {
         match self.socket.accept() {
-            Ok((socket, peer)) => match peer.as_socket() {
-                Some(peer) => Accepted::Connection(socket.into(), canonical(peer)),
-                None => Accepted::Lost,
-            },
+            Ok((socket, peer)) => Accepted::Connection(socket, canonical(peer)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Accepted::None,
             Err(_) if self.closed.get() => Accepted::None,
             Err(error) => {
@@ -252,17 +229,15 @@ impl Listener {
         }
     }
 
-    fn welcome(&self, socket: TcpStream, peer: SocketAddr, shard: &Rc<Shard>) {
+    fn welcome(&self, socket: TcpStream, peer: SocketAddr, shard: &Rc<State>) {
         shard.counters.connections.add(1);
-        let refusal = || match () {
-            () if shard.phase.get() != Phase::Running => Some(reply::SHUTTING_DOWN),
-            () if shard.tickets.borrow().log_failed() => Some(reply::LOG_FAILED),
-            () => None,
-        };
-        if let Some(reply) = refusal() {
-            return turn_away(&socket, reply, shard);
+        if shard.phase.get() != Phase::Running {
+            return turn_away(&socket, reply::SHUTTING_DOWN, shard);
         }
-        let Some(pass) = shard.gate.enter() else {
+        if shard.tickets.borrow().log_failed() {
+            return turn_away(&socket, reply::LOG_FAILED, shard);
+        }
+        let Some(pass) = shard.connections.enter() else {
             return turn_away(&socket, reply::TOO_MANY_CONNECTIONS, shard);
         };
         let local = self.local.or_else(|| socket.local_addr().ok()).map(canonical);
@@ -275,7 +250,7 @@ impl Listener {
     }
 
     /// Answers one client though no descriptor is left; an error when that is impossible.
-    fn turn_away_with_spare(&self, shard: &Shard) -> Result<(), ()> {
+    fn turn_away_with_spare(&self, shard: &State) -> Result<(), ()> {
         self.spare.take().ok_or(())?;
         let answered = match self.accept(shard) {
             Accepted::Connection(socket, _) => {
@@ -300,7 +275,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// Says why and closes; a new connection has room for one line, so this cannot block.
-fn turn_away(socket: &TcpStream, reply: Reply, shard: &Shard) {
+fn turn_away(socket: &TcpStream, reply: Reply, shard: &State) {
     shard.counters.connections_refused.add(1);
     shard.counters.connections_closed.add(1);
     let _ = rustix::net::send(socket, reply.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);

@@ -23,7 +23,7 @@ use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 /// Which driver is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Driver {
+pub enum DriverChoice {
     /// io_uring, or epoll where the kernel refuses it.
     Auto,
     /// io_uring or nothing.
@@ -66,12 +66,12 @@ pub(super) enum Reactor {
 
 impl Reactor {
     /// Must be called on the thread that will run it: a ring with a single issuer belongs to its maker.
-    pub(super) fn new(driver: Driver) -> io::Result<Self> {
+    pub(super) fn new(driver: DriverChoice) -> io::Result<Self> {
         let epoll = || Ok(Self::Epoll(RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?));
         match driver {
-            Driver::IoUring => io_uring().map(Self::IoUring),
-            Driver::Epoll => epoll(),
-            Driver::Auto => io_uring().map(Self::IoUring).or_else(|_| epoll()),
+            DriverChoice::IoUring => io_uring().map(Self::IoUring),
+            DriverChoice::Epoll => epoll(),
+            DriverChoice::Auto => io_uring().map(Self::IoUring).or_else(|_| epoll()),
         }
     }
 
