@@ -16,7 +16,7 @@ mod startup;
 use std::path::Path;
 
 use mailrace_support::process::{Server, Setup};
-use mailrace_support::readback::Log;
+use mailrace_support::readback::{Log, Stored};
 use tempfile::TempDir;
 
 /// The program under test.
@@ -39,4 +39,8 @@ fn log(data_dir: &Path) -> Log<'_> {
 
 fn log_of(server: &Server) -> Log<'_> {
     log(server.data_dir())
+}
+
+fn read(line: &str) -> Stored {
+    Stored::parse(line)
 }

@@ -89,7 +89,8 @@ fn what_smtplib_sends_is_what_is_read_back() {
     let stage = Stage::new();
     let large = [TEXT, &b"0123456789abcdef\r\n".repeat(60_000)].concat();
     let files = [stage.file("text", TEXT), stage.file("large", &large)];
-    let arguments = [script("smtplib_send.py"), "127.0.0.1".into(), stage.port().into(), FROM.into(), TO.into()];
+    let arguments =
+        [script("smtplib_send.py"), "127.0.0.1".into(), stage.port().into(), FROM.into(), TO.into()];
     let printed = run(python.path, arguments.iter().chain(&files)).expect_success();
     assert_eq!(receipts(&printed), 2);
     stage.assert_stored(&[TEXT, &large]);
@@ -118,7 +119,13 @@ fn what_msmtp_sends_is_what_is_read_back() {
     let Some(msmtp) = Peer::find(PROJECT, "msmtp") else { return };
     let stage = Stage::new();
     let mut command = std::process::Command::new(msmtp.path);
-    command.args(["--file=/dev/null", "--auth=off", "--tls=off", "--host=127.0.0.1", "--domain=client.example"]);
+    command.args([
+        "--file=/dev/null",
+        "--auth=off",
+        "--tls=off",
+        "--host=127.0.0.1",
+        "--domain=client.example",
+    ]);
     command.args([&format!("--port={}", stage.port()), &format!("--from={FROM}"), "--", TO]);
     // msmtp takes lines ended by LF and ends them with CR LF itself.
     let lines = TEXT.iter().copied().filter(|&octet| octet != b'\r').collect::<Vec<_>>();
@@ -134,8 +141,19 @@ fn what_curl_sends_is_what_is_read_back() {
     let url = format!("smtp://127.0.0.1:{}/client.example", stage.port());
     let text = stage.file("text", TEXT);
     let text = text.to_str().expect("a plain name");
-    let arguments =
-        ["-sS", "--url", &url, "--mail-from", FROM, "--mail-rcpt", TO, "--upload-file", text, "--max-time", "50"];
+    let arguments = [
+        "-sS",
+        "--url",
+        &url,
+        "--mail-from",
+        FROM,
+        "--mail-rcpt",
+        TO,
+        "--upload-file",
+        text,
+        "--max-time",
+        "50",
+    ];
     run(curl.path, arguments).expect_success();
     stage.assert_stored(&[TEXT]);
 }
@@ -169,7 +187,10 @@ fn every_message_of_smtp_source_is_read_back_whole() {
     for (at, stored) in stored.iter().enumerate() {
         assert_eq!((stored.reverse_path(), stored.forward_paths()), (FROM, vec![TO]));
         let (headers, body) = smtp_source_parts(&stored.message);
-        assert!(headers.starts_with("From: <sender@example.org>\r\nTo: <reader@example.net>\r\nDate: "), "{headers}");
+        assert!(
+            headers.starts_with("From: <sender@example.org>\r\nTo: <reader@example.net>\r\nDate: "),
+            "{headers}"
+        );
         let length = if at < 200 { 4096 } else { 300_000 };
         assert_eq!(body.len(), length, "message {at}");
         assert!(body.split_inclusive(|&octet| octet == b'\n').all(is_smtp_source_line), "message {at}");

@@ -12,7 +12,8 @@ use crate::{PROJECT, directory, log_of, setup};
 /// Every `msg_*.txt`, lines ended by CR LF as mail has them, in the order of their names.
 fn messages() -> Option<Vec<(PathBuf, Vec<u8>)>> {
     let folder = Peer::find(PROJECT, "messages")?.path;
-    let files = fs::read_dir(folder).expect("the folder of the messages").map(|entry| entry.expect("a file").path());
+    let files =
+        fs::read_dir(folder).expect("the folder of the messages").map(|entry| entry.expect("a file").path());
     let mut messages = files
         .filter(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();

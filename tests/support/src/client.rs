@@ -92,7 +92,10 @@ impl Client {
                 return Err(io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection"));
             };
             let shown = || io::Error::new(ErrorKind::InvalidData, String::from_utf8_lossy(line).into_owned());
-            let code = line.get(..3).and_then(|code| std::str::from_utf8(code).ok()?.parse().ok()).ok_or_else(shown)?;
+            let code = line
+                .get(..3)
+                .and_then(|code| std::str::from_utf8(code).ok()?.parse().ok())
+                .ok_or_else(shown)?;
             lines.push(String::from_utf8_lossy(line.get(4..).unwrap_or_default()).into_owned());
             if line.get(3) != Some(&b'-') {
                 return Ok(Reply { code, lines });

@@ -20,7 +20,8 @@ impl EventLine {
     pub fn parse(line: &str) -> Option<Self> {
         let rest = line.strip_prefix("mailrace: ")?;
         let (name, mut rest) = rest.split_once(' ').unwrap_or((rest, ""));
-        let is_name = |text: &str| text.bytes().all(|octet| octet.is_ascii_lowercase() || b"-_".contains(&octet));
+        let is_name =
+            |text: &str| text.bytes().all(|octet| octet.is_ascii_lowercase() || b"-_".contains(&octet));
         if name.is_empty() || !is_name(name) {
             return None;
         }
@@ -81,8 +82,9 @@ mod tests {
 
     #[test]
     fn quoted_values_keep_their_blanks_and_quotes() {
-        let event = EventLine::parse(r#"mailrace: log-failed file="a \"b\".segment" addr=127.0.0.1:25,[::1]:25"#)
-            .expect("an event");
+        let event =
+            EventLine::parse(r#"mailrace: log-failed file="a \"b\".segment" addr=127.0.0.1:25,[::1]:25"#)
+                .expect("an event");
         assert_eq!(event.name, "log-failed");
         assert_eq!(event.value("file"), Some("a \"b\".segment"));
         assert_eq!(event.addresses().len(), 2);

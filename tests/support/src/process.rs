@@ -165,7 +165,10 @@ impl Server {
     }
 
     fn event_within(&self, name: &str, deadline: Duration) -> EventLine {
-        match self.events.wait(|line| EventLine::parse(line).is_some_and(|event| event.name == name), deadline) {
+        match self
+            .events
+            .wait(|line| EventLine::parse(line).is_some_and(|event| event.name == name), deadline)
+        {
             Some(line) => EventLine::parse(&line).expect("it was an event a moment ago"),
             None => panic!("no event '{name}' came; what the server printed:\n{}", self.printed()),
         }
@@ -230,7 +233,11 @@ struct Printed {
 impl Events {
     fn follow(&self, stderr: impl BufRead) {
         for line in stderr.split(b'\n').map_while(Result::ok) {
-            self.state.lock().expect("no panic while held").lines.push(String::from_utf8_lossy(&line).into_owned());
+            self.state
+                .lock()
+                .expect("no panic while held")
+                .lines
+                .push(String::from_utf8_lossy(&line).into_owned());
             self.changed.notify_all();
         }
         self.state.lock().expect("no panic while held").closed = true;

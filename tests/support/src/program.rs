@@ -84,7 +84,10 @@ pub fn finish(mut command: Command, input: &[u8]) -> Finished {
     let (stdout, stderr) = (collected(stdout), collected(stderr));
     let stderr = String::from_utf8_lossy(&stderr).into_owned();
     let Some(status) = status else {
-        panic!("still running after {PROGRAM_DEADLINE:?}: {shown}\n{}{stderr}", String::from_utf8_lossy(&stdout));
+        panic!(
+            "still running after {PROGRAM_DEADLINE:?}: {shown}\n{}{stderr}",
+            String::from_utf8_lossy(&stdout)
+        );
     };
     Finished { status, stdout, stderr }
 }
@@ -95,7 +98,8 @@ pub fn finish(mut command: Command, input: &[u8]) -> Finished {
 /// When the kernel knows no process descriptors (Linux before 5.3).
 pub fn wait(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
     let until = Instant::now() + deadline;
-    let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).expect("the child is not yet waited for");
+    let process =
+        pidfd_open(Pid::from_child(child), PidfdFlags::empty()).expect("the child is not yet waited for");
     loop {
         if let Some(status) = child.try_wait().expect("the child is ours") {
             return Some(status);
