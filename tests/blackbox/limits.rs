@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mailrace_support::client::{Client, Reply};
 use mailrace_support::peer::{not_run, report};
-use mailrace_support::process::{EVENT_DEADLINE, Server, Setup};
+use mailrace_support::process::{Server, Setup};
 use mailrace_support::program::run;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

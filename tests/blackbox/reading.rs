@@ -113,7 +113,7 @@ fn cat_ends_quietly_when_its_pipe_closes() {
     let directory = directory();
     let server = setup(&directory).start();
     let text = b"0123456789abcdef\r\n".repeat(20_000);
-    send(&server, &[&text; 3]);
+    send(&server, &[&text[..]; 3]);
     let mut command = Command::new(MAILRACE);
     command.args(["log", "cat", "--data-dir"]).arg(server.data_dir());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod event;
+pub mod load;
 pub mod peer;
 pub mod process;
 pub mod program;

@@ -41,7 +41,6 @@ impl Finished {
     ///
     /// # Panics
     /// When it did not.
-    #[must_use]
     pub fn expect_success(self) -> Vec<u8> {
         assert!(self.status.success(), "{}\n{}{}", self.status, self.text(), self.stderr);
         self.stdout

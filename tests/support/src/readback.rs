@@ -73,7 +73,6 @@ impl Log<'_> {
     ///
     /// # Panics
     /// When it is not there.
-    #[must_use]
     pub fn get(&self, receipt: &str) -> Vec<u8> {
         self.run("get", &[receipt]).expect_success()
     }
@@ -82,7 +81,6 @@ impl Log<'_> {
     ///
     /// # Panics
     /// When `log cat` fails.
-    #[must_use]
     pub fn cat(&self) -> Vec<Stored> {
         let mut all = Vec::new();
         self.each(|stored| all.push(stored));
