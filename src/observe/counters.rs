@@ -84,9 +84,9 @@ counters! {
         /// Synchronous writes of message data that succeeded.
         syncs,
         /// Messages stored, or discarded where that was asked for.
-        messages,
+        messages_stored,
         /// Octets of message text stored or discarded.
-        octets,
+        octets_stored,
         /// Messages refused for lack of space.
         refused_no_space,
         /// Messages refused because the log had failed.

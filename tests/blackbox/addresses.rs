@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use mailrace_support::client::Client;
+use mailrace_support::conversation::Conversation;
 use mailrace_support::peer::not_run;
 use mailrace_support::process::{Server, Setup};
 
@@ -26,7 +26,7 @@ fn listening(directory: &tempfile::TempDir, arguments: &[&str]) -> Server {
 }
 
 fn send(address: SocketAddr) -> SocketAddr {
-    let mut client = Client::hello(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+    let mut client = Conversation::hello(address).unwrap_or_else(|error| panic!("{address}: {error}"));
     let reply = client.mail("a@example.org", "b@example.net", b"text\r\n").expect("a reply");
     reply.receipt().expect("stored");
     client.local_address()

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mailrace_support::client::Client;
+use mailrace_support::conversation::Conversation;
 use mailrace_support::peer::Peer;
 use mailrace_support::process::{Server, Setup};
 
@@ -26,7 +26,7 @@ fn without_io_uring(setup: Setup) -> Option<Setup> {
 }
 
 fn assert_works(server: &Server) {
-    let mut client = Client::hello(server.address()).expect("a connection");
+    let mut client = Conversation::hello(server.address()).expect("a connection");
     let reply = client.mail("a@example.org", "b@example.net", b"text\r\n").expect("a reply");
     assert_eq!(log_of(server).get(&reply.receipt().expect("stored")), b"text\r\n");
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use mailrace_support::client::{Client, Reply};
+use mailrace_support::conversation::{Conversation, Reply};
 use mailrace_support::peer::{not_run, report};
 use mailrace_support::process::{Server, Setup};
 use mailrace_support::program::run;
@@ -18,7 +18,7 @@ const IDLE_CONNECTIONS: usize = 3000;
 const RETRY_DEADLINE: Duration = Duration::from_secs(30);
 
 fn send(server: &Server, text: &[u8]) -> Reply {
-    let mut client = Client::hello(server.address()).expect("a connection");
+    let mut client = Conversation::hello(server.address()).expect("a connection");
     client.mail("a@example.org", "b@example.net", text).expect("a reply")
 }
 
@@ -36,8 +36,8 @@ fn thousands_of_idle_connections_hinder_nobody() {
     report("note", "idle connections", "held", &count.to_string());
     let directory = directory();
     let server = setup(&directory).start();
-    let mut idle: Vec<Client> =
-        (0..count).map(|_| Client::connect(server.address()).expect("a connection")).collect();
+    let mut idle: Vec<Conversation> =
+        (0..count).map(|_| Conversation::connect(server.address()).expect("a connection")).collect();
     idle.iter_mut().for_each(|client| assert!(client.reply().is_ok_and(|reply| reply.code == 220)));
     send(&server, b"text\r\n").receipt().expect("stored");
     for client in &mut idle {
@@ -53,8 +53,8 @@ fn thousands_of_idle_connections_hinder_nobody() {
 fn one_connection_too_many_is_told_so() {
     let directory = directory();
     let server = setup(&directory).arguments(["--max-connections", "2"]).start();
-    let mut two = [(); 2].map(|()| Client::hello(server.address()).expect("a connection"));
-    let mut third = Client::connect(server.address()).expect("a connection");
+    let mut two = [(); 2].map(|()| Conversation::hello(server.address()).expect("a connection"));
+    let mut third = Conversation::connect(server.address()).expect("a connection");
     let reply = third.reply().expect("a reply");
     assert!(reply.is("421 4.3.2"), "{reply:?}");
     assert!(third.closed());
@@ -62,7 +62,7 @@ fn one_connection_too_many_is_told_so() {
     let [first, second] = two;
     assert!(first.closed());
     // The place is free once the server has seen the end; until then it may refuse.
-    eventually("a free place", || Client::hello(server.address()).ok());
+    eventually("a free place", || Conversation::hello(server.address()).ok());
     drop(second);
 }
 
@@ -70,7 +70,7 @@ fn one_connection_too_many_is_told_so() {
 fn a_silent_connection_is_ended_with_421() {
     let directory = directory();
     let server = setup(&directory).arguments(["--idle-timeout", "1s"]).start();
-    let mut client = Client::hello(server.address()).expect("a connection");
+    let mut client = Conversation::hello(server.address()).expect("a connection");
     let reply = client.reply().expect("a reply");
     assert!(reply.is("421 4.4.2"), "{reply:?}");
     assert!(client.closed());
@@ -85,7 +85,8 @@ fn a_lack_of_descriptors_neither_spins_nor_kills() {
     // Force what the server avoids by itself: fewer descriptors than it was promised.
     let lowered = lower(&server, "nofile", open_descriptors(&server) + 8);
     assert!(lowered, "prlimit failed");
-    let mut held: Vec<Client> = (0..40).filter_map(|_| Client::connect(server.address()).ok()).collect();
+    let mut held: Vec<Conversation> =
+        (0..40).filter_map(|_| Conversation::connect(server.address()).ok()).collect();
     let greeted: Vec<Option<Reply>> = held.iter_mut().take(4).map(|client| client.reply().ok()).collect();
     assert!(greeted.iter().all(|reply| reply.as_ref().is_some_and(|reply| reply.code == 220)), "{greeted:?}");
     let before = processor_time(&server);
@@ -100,7 +101,7 @@ fn a_lack_of_descriptors_neither_spins_nor_kills() {
     );
     drop(held);
     eventually("an answer after descriptors came free", || {
-        let mut client = Client::hello(server.address()).ok()?;
+        let mut client = Conversation::hello(server.address()).ok()?;
         client.mail("a@example.org", "b@example.net", b"text\r\n").ok()?.receipt()
     });
 }
@@ -140,7 +141,7 @@ fn a_write_that_fails_is_final() {
     let directory = directory();
     let server = setup(&directory).start();
     let receipt = send(&server, b"before\r\n").receipt().expect("stored");
-    let mut waiting = Client::hello(server.address()).expect("a connection");
+    let mut waiting = Conversation::hello(server.address()).expect("a connection");
     // From now on every write to a file fails with EFBIG.
     assert!(lower(&server, "fsize", 0), "prlimit failed");
     let reply = waiting.mail("a@example.org", "b@example.net", b"after\r\n").expect("a reply");
@@ -151,7 +152,8 @@ fn a_write_that_fails_is_final() {
     // Room again, but a log that has failed stays failed: the kernel may have thrown pages away.
     let arguments = [format!("--pid={}", server.id()), "--fsize=unlimited:unlimited".to_owned()];
     let raised = run("prlimit", arguments).status.success();
-    let refused = Client::connect(server.address()).and_then(|mut client| client.reply()).expect("a reply");
+    let refused =
+        Conversation::connect(server.address()).and_then(|mut client| client.reply()).expect("a reply");
     assert!(refused.is("421 4.3.0"), "limit raised again: {raised}; {refused:?}");
     let data_dir = server.data_dir().to_owned();
     let (status, printed) = server.terminate();
@@ -201,7 +203,7 @@ fn a_full_disk_is_answered_452_and_heals_by_itself() {
     let text = b"0123456789abcdef\r\n".repeat(5000);
     let mut stored = vec![send(&server, &text).receipt().expect("stored")];
     fill(&filler);
-    let mut client = Client::hello(server.address()).expect("a connection");
+    let mut client = Conversation::hello(server.address()).expect("a connection");
     // What was prepared ahead may still be used up.
     let refused = loop {
         let reply = client.mail("a@example.org", "b@example.net", &text).expect("a reply");

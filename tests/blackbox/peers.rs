@@ -101,7 +101,7 @@ fn what_swaks_sends_is_what_is_read_back() {
     let Some(swaks) = Peer::find(PROJECT, "swaks") else { return };
     let stage = Stage::new();
     // Told to leave the text alone, swaks sends the file as it is: dots doubled and the end by us.
-    let wire = stage.file("wire", &mailrace_support::client::on_the_wire(TEXT));
+    let wire = stage.file("wire", &mailrace_support::conversation::on_the_wire(TEXT));
     let data = format!("@{}", wire.display());
     let port = stage.port();
     for pipeline in [&[][..], &["--pipeline"]] {

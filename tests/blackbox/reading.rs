@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-use mailrace_support::client::Client;
+use mailrace_support::conversation::Conversation;
 use mailrace_support::peer::Peer;
 use mailrace_support::process::Server;
 use mailrace_support::program::{PROGRAM_DEADLINE, run, wait};
@@ -15,7 +15,7 @@ use mailrace_support::program::{PROGRAM_DEADLINE, run, wait};
 use crate::{MAILRACE, PROJECT, directory, log, log_of, setup};
 
 fn send(server: &Server, texts: &[&[u8]]) -> Vec<String> {
-    let mut client = Client::hello(server.address()).expect("a connection");
+    let mut client = Conversation::hello(server.address()).expect("a connection");
     let replies =
         texts.iter().map(|text| client.mail("a@example.org", "b@example.net", text).expect("a reply"));
     replies.map(|reply| reply.receipt().unwrap_or_else(|| panic!("no receipt in {reply:?}"))).collect()
@@ -25,7 +25,7 @@ fn send(server: &Server, texts: &[&[u8]]) -> Vec<String> {
 fn a_message_can_be_read_as_soon_as_its_250_was_sent() {
     let directory = directory();
     let server = setup(&directory).start();
-    let mut client = Client::hello(server.address()).expect("a connection");
+    let mut client = Conversation::hello(server.address()).expect("a connection");
     for turn in 0..50 {
         let text = format!("Subject: turn {turn}\r\n\r\n").into_bytes();
         let reply = client.mail("a@example.org", "b@example.net", &text).expect("a reply");
@@ -39,7 +39,7 @@ fn a_message_can_be_read_as_soon_as_its_250_was_sent() {
 fn jsonl_holds_what_is_known_of_a_message() {
     let directory = directory();
     let server = setup(&directory).start();
-    let mut client = Client::hello(server.address()).expect("a connection");
+    let mut client = Conversation::hello(server.address()).expect("a connection");
     client
         .send(b"MAIL FROM:<>\r\nRCPT TO:<b@example.net>\r\nRCPT TO:<\"c d\"@example.net>\r\nDATA\r\n")
         .expect("sent");

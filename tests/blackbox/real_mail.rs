@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use mailrace_support::client::{Client, with_crlf};
+use mailrace_support::conversation::{Conversation, with_crlf};
 use mailrace_support::peer::{Peer, report};
 use mailrace_support::program::run;
 
@@ -32,7 +32,7 @@ fn real_mail_is_read_back_octet_for_octet() {
     let Some(messages) = messages() else { return };
     let directory = directory();
     let server = setup(&directory).start();
-    let mut client = Client::hello(server.address()).expect("a connection");
+    let mut client = Conversation::hello(server.address()).expect("a connection");
     let log = log_of(&server);
     let mut receipts = Vec::new();
     for (path, text) in &messages {

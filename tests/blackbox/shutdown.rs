@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use mailrace_support::client::Client;
+use mailrace_support::conversation::Conversation;
 use mailrace_support::process::Server;
 use rustix::process::Signal;
 
@@ -10,17 +10,17 @@ use crate::{directory, log, log_of, setup};
 
 /// A connection in each state that a signal may meet.
 struct Connections {
-    silent: Client,
-    greeted: Client,
-    receiving: Client,
+    silent: Conversation,
+    greeted: Conversation,
+    receiving: Conversation,
 }
 
 impl Connections {
     fn open(server: &Server) -> Self {
-        let mut silent = Client::connect(server.address()).expect("a connection");
+        let mut silent = Conversation::connect(server.address()).expect("a connection");
         silent.expect(220).expect("a greeting");
-        let greeted = Client::hello(server.address()).expect("a connection");
-        let mut receiving = Client::hello(server.address()).expect("a connection");
+        let greeted = Conversation::hello(server.address()).expect("a connection");
+        let mut receiving = Conversation::hello(server.address()).expect("a connection");
         receiving.begin("a@example.org", "b@example.net").expect("354");
         receiving.send(b"the first half\r\n").expect("sent");
         Self { silent, greeted, receiving }
@@ -37,7 +37,7 @@ fn drains(signal: Signal) {
         assert!(reply.is("421 4.3.2"), "{reply:?}");
     }
     assert!(silent.closed() && greeted.closed());
-    let late = Client::connect(server.address()).and_then(|mut client| client.reply());
+    let late = Conversation::connect(server.address()).and_then(|mut client| client.reply());
     assert!(late.as_ref().map_or(true, |reply| reply.code == 421), "{late:?}");
     receiving.send(b"the second half\r\n.\r\n").expect("sent");
     let receipt = receiving.reply().expect("a reply").receipt().expect("stored");
@@ -63,7 +63,7 @@ fn sigint_does_the_same() {
 fn a_second_signal_ends_it_at_once() {
     let directory = directory();
     let server = setup(&directory).start();
-    let mut client = Client::hello(server.address()).expect("a connection");
+    let mut client = Conversation::hello(server.address()).expect("a connection");
     let reply = client.mail("a@example.org", "b@example.net", b"text\r\n").expect("a reply");
     let receipt = reply.receipt().expect("stored");
     let connections = Connections::open(&server);
@@ -106,7 +106,7 @@ fn a_log_is_carried_on_where_it_ended() {
     let mut receipts = Vec::new();
     for turn in 0..4 {
         let server = setup(&directory).start();
-        let mut client = Client::hello(server.address()).expect("a connection");
+        let mut client = Conversation::hello(server.address()).expect("a connection");
         for _ in 0..3 {
             let text = format!("turn {turn}\r\n").into_bytes();
             let reply = client.mail("a@example.org", "b@example.net", &text).expect("a reply");

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use mailrace_support::client::Client;
+use mailrace_support::conversation::Conversation;
 use mailrace_support::process::Setup;
 use mailrace_support::program::run;
 
@@ -30,7 +30,7 @@ fn each_durability_mode_is_named_and_answers_as_it_promises() {
         let directory = directory();
         let server = setup(&directory).arguments(["--durability", mode]).start();
         assert_eq!(server.ready().value("durability"), Some(mode));
-        let mut client = Client::hello(server.address()).expect("a connection");
+        let mut client = Conversation::hello(server.address()).expect("a connection");
         let reply = client.mail("a@example.org", "b@example.net", b"text\r\n").expect("a reply");
         match receipt {
             true => assert_eq!(log_of(&server).get(&reply.receipt().expect("stored")), b"text\r\n"),
@@ -44,7 +44,7 @@ fn each_durability_mode_is_named_and_answers_as_it_promises() {
 fn what_is_stored_is_for_its_owner_alone() {
     let directory = directory();
     let server = setup(&directory).arguments(["--segment-size", "64KiB"]).start();
-    let mut client = Client::hello(server.address()).expect("a connection");
+    let mut client = Conversation::hello(server.address()).expect("a connection");
     let text = b"0123456789abcdef\r\n".repeat(1000);
     for _ in 0..20 {
         client.mail("a@example.org", "b@example.net", &text).expect("a reply").receipt().expect("stored");
@@ -71,7 +71,7 @@ fn a_second_server_on_the_same_directory_is_refused() {
     assert_eq!(second.code(), 75, "{}", second.stderr);
     let path = first.data_dir().to_str().expect("a plain name");
     assert!(second.stderr.contains(path), "{}", second.stderr);
-    let mut client = Client::hello(first.address()).expect("the first is unharmed");
+    let mut client = Conversation::hello(first.address()).expect("the first is unharmed");
     client.mail("a@example.org", "b@example.net", b"text\r\n").expect("a reply").receipt().expect("stored");
 }
 
@@ -138,7 +138,7 @@ fn recipients_outside_the_domains_and_the_list_are_refused() {
     fs::write(&list, "jones@example.org\ngreen@example.org\n").expect("a file");
     let list = list.to_str().expect("a plain name");
     let server = setup(&directory).arguments(["--recipients", list, "--domain", "example.org"]).start();
-    let mut client = Client::hello(server.address()).expect("a connection");
+    let mut client = Conversation::hello(server.address()).expect("a connection");
     // The dialogue of the old texts: no angle brackets, a blank behind the colon.
     for (line, answer) in [
         ("MAIL FROM: sender@example.org", "250 2.1.0"),

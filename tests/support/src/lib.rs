@@ -1,8 +1,14 @@
-//! What mailrace's tests share: naive models, generators, faulty storage, real processes and clients.
+//! What mailrace's tests share: slow twins, generators, a disk that fails as disks do, random numbers from a seed,
+//! real processes and clients.
 
 pub mod client;
+pub mod conversation;
+pub mod directory;
+pub mod disk;
 pub mod event;
 pub mod load;
+pub mod naive;
+pub mod page_cache;
 pub mod peer;
 pub mod process;
 pub mod program;

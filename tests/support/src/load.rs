@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Reply};
+use crate::conversation::{Conversation, Reply};
 use crate::readback::{Log, Stored};
 use crate::rng::Rng;
 
@@ -153,7 +153,7 @@ fn send_until_gone(
     ledger: &Ledger,
     mut next: impl FnMut() -> MessageId,
 ) -> io::Result<()> {
-    let mut client = Client::hello(address)?;
+    let mut client = Conversation::hello(address)?;
     loop {
         let message = next();
         match send(&mut client, message, pipelining)?.receipt() {
@@ -167,8 +167,8 @@ fn send_until_gone(
 /// Sends one message; gives the reply to its end of data.
 ///
 /// # Errors
-/// As [`Client::mail`].
-pub fn send(client: &mut Client, message: MessageId, pipelining: bool) -> io::Result<Reply> {
+/// As [`Conversation::mail`].
+pub fn send(client: &mut Conversation, message: MessageId, pipelining: bool) -> io::Result<Reply> {
     let (from, to, text) = (message.reverse_path(), message.forward_path(), message.text());
     match pipelining {
         true => client.pipelined_mail(&from, &to, &text),
@@ -234,7 +234,7 @@ mod tests {
             assert_eq!(text, MessageId(number).text());
             assert_eq!(MessageId::of(&text), Some(MessageId(number)));
             assert!(text.ends_with(b"\r\n"));
-            assert_eq!(crate::client::with_crlf(&text), text, "no lone CR or LF");
+            assert_eq!(crate::conversation::with_crlf(&text), text, "no lone CR or LF");
         }
     }
 }
