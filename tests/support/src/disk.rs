@@ -307,7 +307,13 @@ impl Disk {
         Ok(())
     }
 
-    pub(crate) fn write(&mut self, life: Option<u64>, inode: Inode, offset: usize, octets: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write(
+        &mut self,
+        life: Option<u64>,
+        inode: Inode,
+        offset: usize,
+        octets: &[u8],
+    ) -> io::Result<usize> {
         let dying = self.begin(life)?;
         let mut len = octets.len();
         if len > 0 && (dying == Dying::Now || self.rng.chance(self.faults.write_short)) {
