@@ -2,15 +2,26 @@
 //!
 //! ```text
 //! load        many senders, one thread per core, against any SMTP server
+//! quick       mailrace in its modes over a few numbers of connections, beside the floor of the disk
 //! sink        a server that keeps nothing: what the load is proven on
 //! ```
-//! Below them: `poll` (readiness), `cpu` (pinning and processor time), `host`, `units`, `error`.
+//! Below them: `mailrace` and `process` (servers as child processes), `workspace` (their data), `floor` (what the
+//! disk gives), `poll` (readiness), `cpu` (pinning and processor time), `host`, `stats`, `table`, `units`, `error`.
+//!
+//! Every figure stands beside what it was measured with, and server and load run on cores of their own.
 
 pub mod cli;
 pub mod cpu;
 pub mod error;
+pub mod floor;
 pub mod host;
 pub mod load;
+pub mod mailrace;
 pub mod poll;
+pub mod process;
+pub mod quick;
 pub mod sink;
+pub mod stats;
+pub mod table;
 pub mod units;
+pub mod workspace;

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand turns arguments into a call and the result into output.
 
 mod load;
+mod quick;
 mod sink;
 
 use std::io::Write;
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 #[command(name = "mailrace-bench", version)]
 enum Command {
     Load(load::LoadArguments),
+    Quick(quick::QuickArguments),
     Sink(sink::SinkArguments),
 }
 
@@ -24,6 +26,7 @@ pub fn run() -> ExitCode {
     const UNAVAILABLE: u8 = 69; // EX_UNAVAILABLE of sysexits.h
     let outcome = match Command::parse() {
         Command::Load(arguments) => load::run(&arguments),
+        Command::Quick(arguments) => quick::run(&arguments),
         Command::Sink(arguments) => sink::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {

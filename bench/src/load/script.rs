@@ -17,6 +17,19 @@ pub struct MailShape {
     pub size: usize,
 }
 
+impl MailShape {
+    /// A message of `size` octets to one recipient, with the names every run has unless told otherwise.
+    pub fn of_size(size: usize) -> Self {
+        Self {
+            helo: "load.example".into(),
+            reverse_path: "sender@load.example".into(),
+            forward_path: "recipient@load.example".into(),
+            recipient_count: 1,
+            size,
+        }
+    }
+}
+
 /// The octets of each [`Piece`].
 #[derive(Debug)]
 pub struct Script {

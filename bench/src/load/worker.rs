@@ -95,6 +95,12 @@ enum Ending {
     GivenUp,
 }
 
+impl Ending {
+    fn broken(error: rustix::io::Errno) -> Self {
+        Self::Failed(Failure::broken(error))
+    }
+}
+
 impl<'a> Worker<'a> {
     /// A thread's state; `epoch` is the zero of the run's clock.
     ///
@@ -226,53 +232,58 @@ impl<'a> Worker<'a> {
         let slot = usize::try_from(ready.token).expect("tokens are slot numbers");
         let Some(mut connection) = self.slots[slot].take() else { return };
         match self.serve(&mut connection, ready, buffer) {
-            None => self.slots[slot] = Some(connection),
-            Some(ending) => self.end(slot, &connection, ending),
+            Ok(()) => self.slots[slot] = Some(connection),
+            Err(ending) => self.end(slot, &connection, ending),
         }
     }
 
-    /// Moves one connection as far as it goes; tells when and how it has ended.
-    fn serve(&mut self, connection: &mut Connection, ready: Readiness, buffer: &mut [u8]) -> Option<Ending> {
+    /// Moves one connection as far as it goes, or to its end.
+    fn serve(
+        &mut self,
+        connection: &mut Connection,
+        ready: Readiness,
+        buffer: &mut [u8],
+    ) -> Result<(), Ending> {
         if !connection.is_open {
-            if let Some(error) = connection.connect_error() {
-                return Some(Ending::Failed(Failure::connect(error)));
-            }
-            connection.is_open = true;
-            self.tally.connections_opened += 1;
-            self.tally.connect.saturating_record(self.now() - connection.opened_at);
+            self.note_open(connection, ready)?;
         }
         if ready.writable && connection.has_unsent() {
-            if let Err(error) = connection.flush(self.script) {
-                return Some(Ending::Failed(Failure::broken(error)));
-            }
+            connection.flush(self.script).map_err(Ending::broken)?;
         }
-        while ready.readable {
-            match connection.receive(buffer) {
-                Ok(None) => break,
-                Ok(Some(0)) => return Some(Ending::Failed(Failure::Closed(connection.session.stage()))),
-                Ok(Some(count)) => {
-                    if let Some(ending) = self.take_replies(connection, &buffer[..count]) {
-                        return Some(ending);
-                    }
+        if !ready.readable {
+            return Ok(());
+        }
+        loop {
+            match connection.receive(buffer).map_err(Ending::broken)? {
+                None => return Ok(()),
+                Some(0) => return Err(Ending::Failed(Failure::Closed(connection.session.stage()))),
+                Some(count) => {
+                    self.take_replies(connection, &buffer[..count])?;
                     // A short read has emptied the socket, and edge-triggered readiness tells of what comes next.
                     if count < buffer.len() && !ready.ended {
-                        break;
+                        return Ok(());
                     }
                 }
-                Err(error) => return Some(Ending::Failed(Failure::broken(error))),
             }
         }
-        None
     }
 
-    fn take_replies(&mut self, connection: &mut Connection, mut input: &[u8]) -> Option<Ending> {
+    /// The first readiness of a connection ends the attempt to open it.
+    fn note_open(&mut self, connection: &mut Connection, ready: Readiness) -> Result<(), Ending> {
+        if let Some(error) = ready.ended.then(|| connection.connect_error()).flatten() {
+            return Err(Ending::Failed(Failure::connect(error)));
+        }
+        connection.is_open = true;
+        self.tally.connections_opened += 1;
+        self.tally.connect.saturating_record(self.now() - connection.opened_at);
+        Ok(())
+    }
+
+    fn take_replies(&mut self, connection: &mut Connection, mut input: &[u8]) -> Result<(), Ending> {
         let now = self.now();
         loop {
-            let line = match connection.replies.next(&mut input) {
-                Ok(Some(line)) => line,
-                Ok(None) => return None,
-                Err(_) => return Some(Ending::Failed(Failure::Malformed)),
-            };
+            let line = connection.replies.next(&mut input).map_err(|_| Ending::Failed(Failure::Malformed))?;
+            let Some(line) = line else { return Ok(()) };
             if connection.session.stage() == Stage::Greeting && line.is_last {
                 self.tally.greeting.saturating_record(now - connection.opened_at);
             }
@@ -289,12 +300,10 @@ impl<'a> Worker<'a> {
                     if piece.starts_with_body() {
                         connection.body_sent_at = now;
                     }
-                    if let Err(error) = connection.send(piece, self.script) {
-                        return Some(Ending::Failed(Failure::broken(error)));
-                    }
+                    connection.send(piece, self.script).map_err(Ending::broken)?;
                 }
-                Next::Close => return Some(Ending::AsAgreed),
-                Next::GiveUp => return Some(Ending::GivenUp),
+                Next::Close => return Err(Ending::AsAgreed),
+                Next::GiveUp => return Err(Ending::GivenUp),
             }
         }
     }
