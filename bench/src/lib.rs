@@ -3,6 +3,7 @@
 //! ```text
 //! load        many senders, one thread per core, against any SMTP server
 //! quick       mailrace in its modes over a few numbers of connections, beside the floor of the disk
+//! smtp-source mailrace against Postfix's smtp-sink, both driven by Postfix's smtp-source
 //! sink        a server that keeps nothing: what the load is proven on
 //! ```
 //! Below them: `mailrace` and `process` (servers as child processes), `workspace` (their data), `floor` (what the
@@ -17,10 +18,12 @@ pub mod floor;
 pub mod host;
 pub mod load;
 pub mod mailrace;
+pub mod peers;
 pub mod poll;
 pub mod process;
 pub mod quick;
 pub mod sink;
+pub mod smtp_source;
 pub mod stats;
 pub mod table;
 pub mod units;

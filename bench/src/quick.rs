@@ -160,9 +160,7 @@ pub fn run(options: &QuickOptions, progress: &mut dyn FnMut(&str)) -> Result<Qui
 }
 
 fn measure_floor(options: &QuickOptions, workspace: &mut Workspace) -> Result<Vec<Floor>> {
-    let directory = workspace.fresh();
-    std::fs::create_dir(&directory)
-        .map_err(|e| crate::error::Error::system(format!("make {}", directory.display()), e))?;
+    let directory = workspace.fresh_made()?;
     let time = (options.duration / 4).min(Duration::from_millis(500));
     let floor = floor::measure(&directory, &options.server_cores.0, &FLOOR_RECORDS, time)?;
     workspace.put_aside(&directory)?;

@@ -54,6 +54,17 @@ impl Workspace {
         self.root.join(format!("run-{:03}", self.run_count))
     }
 
+    /// A directory for one run.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn fresh_made(&mut self) -> Result<PathBuf> {
+        let directory = self.fresh();
+        std::fs::create_dir(&directory)
+            .map_err(|e| Error::system(format!("make {}", directory.display()), e))?;
+        Ok(directory)
+    }
+
     /// A run is over: writes out what it left in the page cache, so that the next one does not pay for it.
     ///
     /// # Errors
@@ -87,9 +98,8 @@ mod tests {
     fn each_run_gets_a_directory_and_all_go_in_the_end() {
         let parent = tempfile::tempdir().expect("a directory");
         let mut workspace = Workspace::new(parent.path(), Afterwards::Delete).expect("a workspace");
-        let (one, two) = (workspace.fresh(), workspace.fresh());
+        let (one, two) = (workspace.fresh_made().expect("a run's directory"), workspace.fresh());
         assert_ne!(one, two);
-        std::fs::create_dir(&one).expect("a run's directory");
         workspace.put_aside(&one).expect("put aside");
         let root = workspace.root().to_owned();
         drop(workspace);

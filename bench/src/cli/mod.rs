@@ -3,6 +3,7 @@
 mod load;
 mod quick;
 mod sink;
+mod smtp_source;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 enum Command {
     Load(load::LoadArguments),
     Quick(quick::QuickArguments),
+    SmtpSource(smtp_source::SmtpSourceArguments),
     Sink(sink::SinkArguments),
 }
 
@@ -27,6 +29,7 @@ pub fn run() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Load(arguments) => load::run(&arguments),
         Command::Quick(arguments) => quick::run(&arguments),
+        Command::SmtpSource(arguments) => smtp_source::run(&arguments),
         Command::Sink(arguments) => sink::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
