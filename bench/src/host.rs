@@ -18,6 +18,8 @@ pub struct Host {
     pub core_count: usize,
     /// Main memory in MiB.
     pub memory_mib: u64,
+    /// Threads that ran or wanted to, averaged over the minute before: what else went on.
+    pub load_average: f64,
 }
 
 impl Host {
@@ -34,6 +36,7 @@ impl Host {
             processor: field(&read("/proc/cpuinfo"), "model name").unwrap_or_default(),
             core_count: std::thread::available_parallelism().map_or(0, usize::from),
             memory_mib: memory_kib >> 10,
+            load_average: read("/proc/loadavg").split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0),
         }
     }
 }
