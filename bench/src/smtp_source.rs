@@ -418,3 +418,27 @@ pub mod defaults {
 pub fn find_programs(source: Option<&Path>, sink: Option<&Path>) -> Result<(PathBuf, PathBuf)> {
     Ok((crate::peers::find("smtp-source", source)?, crate::peers::find("smtp-sink", sink)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(contender: Contender, server_cpu_s: f64, counted: u64) -> Row {
+        let totals = Totals { messages: counted, syncs: 1, batches: 1 };
+        let totals = (contender == Contender::Mailrace).then_some(totals);
+        Row::of(contender, Connections::New, vec![Run { messages: 10, elapsed_s: 1.0, server_cpu_s, totals }])
+    }
+
+    fn is_met(ours: f64, theirs: f64, counted: u64) -> bool {
+        let rows = [row(Contender::Mailrace, ours, counted), row(Contender::SmtpSink, theirs, 0)];
+        Target::of(Connections::New, &rows).is_met
+    }
+
+    #[test]
+    fn the_target_asks_for_less_cpu_and_every_message() {
+        assert!(is_met(0.1, 0.2, 20));
+        assert!(!is_met(0.2, 0.2, 20), "as much is not less");
+        assert!(!is_met(0.1, 0.2, 19), "a message is missing");
+        assert!(!is_met(0.0, 0.2, 20), "nothing was measured");
+    }
+}
