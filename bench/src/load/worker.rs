@@ -9,6 +9,10 @@
 //!
 //! Per message one read, one write and a share of a wait (pipelined), or four of them (lockstep); a read takes
 //! the clock once and the write that follows shares that reading. Nothing is allocated for a message.
+//!
+//! Why epoll: against the same sink it costs no more than monoio on io_uring with deferred task work (64
+//! connections, 4 KiB, three interleaved rounds on a busy two-core guest: 5.8-8.8 against 6.6-12.6 us of CPU a
+//! message pipelined, 17-22 against 19-30 us in lockstep). Nearly all of it is the kernel's TCP.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
