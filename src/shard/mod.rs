@@ -1,1 +1,289 @@
-//! one pinned thread: bytes in, replies out.
+//! One pinned thread with its own event loop, listeners and connections: bytes in, replies out, and nothing else.
+//!
+//! ```text
+//!  listener --accept--> connection (dialogue + socket) --> tickets --> handoff
+//!                            ^                                |
+//!                            +------- answers <--- settle <---+--- doorbell
+//! ```
+//! Level 3: names `message`, `wire`, `policy`, `smtp`, `handoff`, `observe`; it cannot name `log`. monoio is named in
+//! `net` only; `dialogue`, `outbox`, `tickets` and `parking` know no socket, and the simulation runs them as they
+//! are. All tasks of a shard run on its thread, so what they share stands in cells, without locks.
+//!
+//! What runs: one task for each connection and each listener, one for the sweep over deadlines, and the main task,
+//! which hears the doorbell. The doorbell rings for three reasons, and the main task looks after all of them each
+//! time: outcomes to deliver, room for parked messages, an order of the server to drain or to end.
+
+mod connection;
+mod deadline;
+pub mod dialogue;
+mod listener;
+mod net;
+pub mod outbox;
+mod parking;
+pub mod tickets;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use self::deadline::Deadlines;
+use self::listener::Listener;
+use self::net::{Reactor, Readiness};
+use self::tickets::Tickets;
+use crate::handoff::{Doorbell, ShardPort};
+use crate::observe::ShardCounters;
+use crate::smtp::SessionOptions;
+use crate::wire::recv_buffer::RecvBuffer;
+
+pub use self::listener::{BindError, ConnectionGate, bind};
+pub use self::net::{DriverChoice, DriverInUse};
+
+/// What one shard is made of.
+#[derive(Debug)]
+pub struct ShardOptions {
+    /// Its number, for the thread's name.
+    pub index: usize,
+    /// The core to run on, by the kernel's number.
+    pub core: usize,
+    /// The driver to use.
+    pub driver: DriverChoice,
+    /// What all sessions have in common.
+    pub session: Arc<SessionOptions>,
+    /// The bounds of its connections.
+    pub limits: ShardLimits,
+    /// Where it accepts connections.
+    pub listeners: Vec<TcpListener>,
+    /// The way to the commit thread.
+    pub port: ShardPort,
+    /// Where it counts.
+    pub counters: Arc<ShardCounters>,
+    /// How many connections the process has.
+    pub connections: Arc<ConnectionGate>,
+}
+
+/// The bounds of the connections of a shard.
+#[derive(Debug, Clone, Copy)]
+pub struct ShardLimits {
+    /// How long a client may be silent, or leave replies unread.
+    pub idle_timeout: Duration,
+    /// How long transactions under way may take to finish in a drain.
+    pub drain_timeout: Duration,
+    /// Messages of one connection that may wait for their final reply.
+    pub pipelined_max: usize,
+    /// Octets an unfinished command line may have.
+    pub command_line_max: usize,
+}
+
+/// How far a shard has come on its way to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Takes connections and mail.
+    Running,
+    /// Takes no connections; transactions under way may finish.
+    Draining,
+    /// Waits for no client any more, only for the log.
+    Cut,
+}
+
+/// A running shard.
+#[derive(Debug)]
+pub struct Shard {
+    thread: JoinHandle<()>,
+    drain: ShardDrain,
+    driver: DriverInUse,
+}
+
+/// Tells a shard to end; may be cloned and sent to any thread.
+#[derive(Debug, Clone)]
+pub struct ShardDrain {
+    asked: Arc<AtomicBool>,
+    doorbell: Arc<Doorbell>,
+}
+
+/// Why a shard did not start, or how it ended before its time.
+#[derive(Debug)]
+pub enum ShardError {
+    /// Its thread could not be started.
+    Thread(io::Error),
+    /// The driver asked for is refused by the kernel.
+    Driver(DriverChoice, io::Error),
+    /// No descriptor was left for its listeners or its doorbell.
+    Descriptors(io::Error),
+    /// A fault of ours: its thread panicked, and its connections ended with it.
+    Panicked,
+}
+
+impl fmt::Display for ShardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Thread(error) => write!(f, "a shard's thread cannot be started: {error}"),
+            Self::Driver(DriverChoice::IoUring, error) => {
+                write!(f, "the kernel refuses io_uring: {error}; allow it, or use --driver auto or --driver epoll")
+            }
+            Self::Driver(_, error) => write!(f, "the event loop cannot be set up: {error}"),
+            Self::Descriptors(error) => {
+                write!(f, "a shard lacks descriptors for its listeners: {error}; raise the limit (ulimit -n)")
+            }
+            Self::Panicked => write!(f, "a shard panicked and its connections ended with it"),
+        }
+    }
+}
+
+impl std::error::Error for ShardError {}
+
+impl ShardDrain {
+    /// No new connections; idle sessions get 421, transactions under way may finish within the drain time-out.
+    pub fn start(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+        self.doorbell.ring();
+    }
+}
+
+impl Shard {
+    /// The driver that runs it, by the word for it in events.
+    #[must_use]
+    pub fn driver(&self) -> &'static str {
+        self.driver.name()
+    }
+
+    /// How to tell it to end.
+    #[must_use]
+    pub fn drain_handle(&self) -> ShardDrain {
+        self.drain.clone()
+    }
+
+    /// Waits until it has ended after a drain.
+    ///
+    /// # Errors
+    /// [`ShardError::Panicked`].
+    pub fn join(self) -> Result<(), ShardError> {
+        self.thread.join().map_err(|_| ShardError::Panicked)
+    }
+}
+
+/// Starts a shard; it accepts connections when this returns.
+///
+/// # Errors
+/// [`ShardError`]; its thread has ended then.
+pub fn spawn(options: ShardOptions) -> Result<Shard, ShardError> {
+    let asked = Arc::new(AtomicBool::new(false));
+    let drain = ShardDrain { asked, doorbell: Arc::clone(options.port.doorbell()) };
+    let (started, starting): (SyncSender<_>, Receiver<Result<DriverInUse, ShardError>>) = sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("shard-{}", options.index)).spawn({
+        let drain = drain.clone();
+        move || run(options, &drain, &started)
+    });
+    let thread = thread.map_err(ShardError::Thread)?;
+    let driver = starting.recv().unwrap_or(Err(ShardError::Panicked))?;
+    Ok(Shard { thread, drain, driver })
+}
+
+/// What the tasks of one shard share.
+#[derive(Debug)]
+struct State {
+    session: Arc<SessionOptions>,
+    limits: ShardLimits,
+    connections: Arc<ConnectionGate>,
+    counters: Arc<ShardCounters>,
+    doorbell: Arc<Doorbell>,
+    tickets: RefCell<Tickets>,
+    recv_buffer: RefCell<RecvBuffer>,
+    deadlines: RefCell<Deadlines>,
+    phase: Cell<Phase>,
+    /// Connections that exist.
+    open: Cell<usize>,
+}
+
+fn run(options: ShardOptions, drain: &ShardDrain, started: &SyncSender<Result<DriverInUse, ShardError>>) {
+    // Not being pinned costs speed only, so a refusal is no reason to stop.
+    core_affinity::set_for_current(core_affinity::CoreId { id: options.core });
+    let mut reactor = match Reactor::new(options.driver) {
+        Ok(reactor) => reactor,
+        Err(error) => return drop(started.send(Err(ShardError::Driver(options.driver, error)))),
+    };
+    let driver = reactor.driver();
+    reactor.run(async {
+        match open(options) {
+            Ok((shard, listeners, bell)) => {
+                // Whoever started us may have gone already; then a drain will follow.
+                let _ = started.send(Ok(driver));
+                attend(shard, listeners, bell, drain).await;
+            }
+            Err(error) => drop(started.send(Err(ShardError::Descriptors(error)))),
+        }
+    });
+}
+
+type Opened = (Rc<State>, Vec<Rc<Listener>>, Readiness);
+
+fn open(options: ShardOptions) -> io::Result<Opened> {
+    let bell = Readiness::of(options.port.doorbell())?;
+    let listeners = options.listeners.into_iter().map(|listener| Listener::new(listener).map(Rc::new));
+    let listeners = listeners.collect::<io::Result<_>>()?;
+    let state = State {
+        session: options.session,
+        limits: options.limits,
+        connections: options.connections,
+        doorbell: Arc::clone(options.port.doorbell()),
+        tickets: RefCell::new(Tickets::new(options.port, Arc::clone(&options.counters))),
+        counters: options.counters,
+        recv_buffer: RefCell::new(RecvBuffer::new()),
+        deadlines: RefCell::new(Deadlines::new(options.limits.idle_timeout)),
+        phase: Cell::new(Phase::Running),
+        open: Cell::new(0),
+    };
+    Ok((Rc::new(state), listeners, bell))
+}
+
+/// The main task: starts the others and hears the doorbell until the shard is over.
+async fn attend(shard: Rc<State>, listeners: Vec<Rc<Listener>>, bell: Readiness, drain: &ShardDrain) {
+    for listener in &listeners {
+        net::spawn(Rc::clone(listener).run(Rc::clone(&shard)));
+    }
+    net::spawn(sweep(Rc::clone(&shard)));
+    while !shard.is_over() {
+        if bell.readable().await.is_err() {
+            return;
+        }
+        shard.doorbell.silence();
+        shard.tickets.borrow_mut().settle();
+        if drain.asked.load(Ordering::Relaxed) && shard.phase.get() == Phase::Running {
+            shard.phase.set(Phase::Draining);
+            listeners.iter().for_each(|listener| listener.close(&shard));
+            shard.deadlines.borrow().end_idle();
+            net::spawn(cut(Rc::clone(&shard)));
+        }
+    }
+}
+
+async fn sweep(shard: Rc<State>) {
+    let interval = shard.deadlines.borrow().interval();
+    loop {
+        net::sleep(interval).await;
+        let timed_out = shard.deadlines.borrow_mut().sweep();
+        shard.counters.timeouts.add(timed_out);
+        if shard.phase.get() == Phase::Cut {
+            shard.deadlines.borrow().end_all();
+        }
+    }
+}
+
+/// Ends the waits for clients once the drain has lasted long enough.
+async fn cut(shard: Rc<State>) {
+    net::sleep(shard.limits.drain_timeout).await;
+    shard.phase.set(Phase::Cut);
+    shard.deadlines.borrow().end_all();
+}
+
+impl State {
+    fn is_over(&self) -> bool {
+        self.phase.get() != Phase::Running && self.open.get() == 0
+    }
+}

@@ -1,0 +1,303 @@
+//! `mailrace serve`: arguments to a [`Config`], signals to a drain, the server's end to an exit code.
+//!
+//! The ready line, everything that happens and the totals at the end go to stderr as events; stdout stays empty.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
+
+use super::{exit, units};
+use crate::config::{
+    self, BatchLimits, Config, ConfigError, ConnectionLimits, Cores, DriverChoice, Durability, QueueBounds,
+    RecipientSettings,
+};
+use crate::observe::Event;
+use crate::policy::Limits;
+use crate::server::{Drain, Server};
+use crate::smtp::BareLf;
+
+/// The options of `mailrace serve`.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// Address and port to listen on; repeat it for several. An IPv6 wildcard takes IPv4 as well
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:2525", value_parser = listen_address)]
+    listen: Vec<SocketAddr>,
+    /// Directory of the log; made if it is not there
+    #[arg(long, value_name = "DIR", default_value = "./mailrace-data")]
+    data_dir: PathBuf,
+    /// Name to greet with [default: this machine's]
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Domain to take mail for; repeat it for several [default: any]
+    #[arg(long, value_name = "DOMAIN", conflicts_with = "accept_any")]
+    domain: Vec<String>,
+    /// File of the mailboxes to take mail for, one a line [default: any]
+    #[arg(long, value_name = "FILE", conflicts_with = "accept_any")]
+    recipients: Option<PathBuf>,
+    /// Take mail for any recipient on addresses that other machines can reach
+    #[arg(long)]
+    accept_any: bool,
+    /// Cores to pin one shard each to: all, a count, or a list such as 0,2-5 (3-3 for core 3 alone)
+    #[arg(long, value_name = "LIST|N|all", default_value = "all", value_parser = units::cores)]
+    cores: Cores,
+    /// Largest message text, dots unstuffed
+    #[arg(long, value_name = "SIZE", default_value = "25MiB", value_parser = size_in_memory)]
+    max_message_size: usize,
+    /// Recipients in one transaction; one more is answered 452
+    #[arg(long, value_name = "N", default_value_t = Limits::default().recipients_max)]
+    max_recipients: usize,
+    /// Octets of a command line, CR LF included
+    #[arg(long, value_name = "SIZE", default_value = "2048B", value_parser = size_in_memory)]
+    max_command_line: usize,
+    /// Refused commands in one session before it is ended with 421
+    #[arg(long, value_name = "N", default_value_t = Limits::default().bad_commands_max)]
+    max_bad_commands: u32,
+    /// Open connections, of all cores; one more is answered 421. Lowered to what the descriptor limit allows
+    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().connections_max)]
+    max_connections: usize,
+    /// Messages of one connection that wait to be stored before we stop reading from it
+    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().pipelined_max)]
+    max_pipelined: usize,
+    /// How long a client may say nothing, or leave our replies unread, before it gets 421
+    #[arg(long, value_name = "TIME", default_value = "300s", value_parser = units::duration)]
+    idle_timeout: Duration,
+    /// How long running transactions may take to finish after SIGTERM
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::duration)]
+    drain_timeout: Duration,
+    /// Size of one segment file; a larger message gets a segment of its own
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::size)]
+    segment_size: u64,
+    /// When to answer 250: after an fdatasync, after a write to the page cache, or at once, keeping nothing
+    #[arg(long, value_enum, default_value_t = Durability::Sync)]
+    durability: Durability,
+    /// How long to wait for more messages before a batch is written
+    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = units::duration)]
+    commit_delay: Duration,
+    /// Messages in one batch, which shares one write and one sync
+    #[arg(long, value_name = "N", default_value_t = BatchLimits::default().messages_max)]
+    max_batch_messages: usize,
+    /// Octets in one batch; a larger message makes a batch by itself
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = size_in_memory)]
+    max_batch_bytes: usize,
+    /// Messages waiting to be written, of all cores; then no more is read until there is room
+    #[arg(long, value_name = "N", default_value_t = QueueBounds::default().messages_max)]
+    queue_messages: usize,
+    /// Octets of messages waiting to be written, of all cores
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size_in_memory)]
+    queue_bytes: usize,
+    /// Messages of one core that are handed over and not yet answered
+    #[arg(long, value_name = "N", default_value_t = QueueBounds::default().in_flight_max)]
+    max_in_flight: usize,
+    /// What to do with a message that holds a CR or LF by itself
+    #[arg(long, value_enum, default_value_t = BareLfChoice::Reject)]
+    bare_lf: BareLfChoice,
+    /// Driver of the event loops
+    #[arg(long, value_enum, default_value_t = DriverChoice::Auto)]
+    driver: DriverChoice,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum BareLfChoice {
+    /// Refuse it with 550 5.6.0 after its end
+    Reject,
+    /// Store it as it came
+    Keep,
+}
+
+impl ServeArguments {
+    /// The settings these arguments ask for.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first that cannot be used.
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        let recipients = RecipientSettings {
+            accept_any: self.accept_any,
+            domains: self.domain.clone(),
+            list: self.recipients.clone(),
+        };
+        Config {
+            listen: self.listen.clone(),
+            data_dir: self.data_dir.clone(),
+            hostname: self.hostname.clone().unwrap_or_else(config::system_hostname),
+            cores: config::cores(&self.cores, &config::allowed_cores())?,
+            recipients: config::recipients(&recipients, &self.listen)?,
+            limits: Limits {
+                message_size_max: self.max_message_size,
+                recipients_max: self.max_recipients,
+                bad_commands_max: self.max_bad_commands,
+                command_line_max: self.max_command_line,
+            },
+            bare_lf: match self.bare_lf {
+                BareLfChoice::Reject => BareLf::Reject,
+                BareLfChoice::Keep => BareLf::Keep,
+            },
+            connections: ConnectionLimits {
+                connections_max: self.max_connections,
+                idle_timeout: self.idle_timeout,
+                pipelined_max: self.max_pipelined,
+                drain_timeout: self.drain_timeout,
+            },
+            queue: QueueBounds {
+                messages_max: self.queue_messages,
+                octets_max: self.queue_bytes,
+                in_flight_max: self.max_in_flight,
+            },
+            batch: BatchLimits {
+                messages_max: self.max_batch_messages,
+                octets_max: self.max_batch_bytes,
+                delay: self.commit_delay,
+            },
+            durability: self.durability,
+            segment_size: self.segment_size,
+            driver: self.driver,
+        }
+        .checked()
+    }
+}
+
+/// Serves until a signal or a failure ends it; returns the exit code.
+#[must_use]
+pub fn run(arguments: &ServeArguments) -> ExitCode {
+    let mut config = match arguments.config() {
+        Ok(config) => config,
+        Err(error) => return refused(&error, config_exit_code(&error)),
+    };
+    fit_connections_to_descriptors(&mut config);
+    let mut signals = match catch_signals() {
+        Ok(signals) => signals,
+        Err(error) => return refused(&format!("signals cannot be caught: {error}"), exit::OS_ERROR),
+    };
+    let server = match Server::start(config) {
+        Ok(server) => server,
+        Err(error) => return refused(&error, error.exit_code()),
+    };
+    server.ready_event().emit();
+    let drain = server.drain_handle();
+    let waiting = std::thread::Builder::new().name("signals".to_owned()).spawn(move || on_signals(&mut signals, &drain));
+    if let Err(error) = waiting {
+        return refused(&format!("the signal thread cannot be started: {error}"), exit::OS_ERROR);
+    }
+    let stopped = server.wait();
+    stopped.event.emit();
+    ExitCode::from(stopped.exit_code)
+}
+
+/// The first signal drains; the second ends the process at once, with the signal's usual exit code.
+fn on_signals(signals: &mut Signals, drain: &Drain) {
+    let mut draining = false;
+    for signal in signals.forever() {
+        let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
+        if draining {
+            Event::new("stopping-at-once").field("signal", name).emit();
+            // What was answered 250 is on disk already; what was not, its sender keeps.
+            std::process::exit(128 + signal);
+        }
+        draining = true;
+        Event::new("draining").field("signal", name).emit();
+        drain.start();
+    }
+}
+
+fn catch_signals() -> std::io::Result<Signals> {
+    // A write past RLIMIT_FSIZE must fail like any other write, not kill the process with mail in its memory.
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+    Signals::new([SIGTERM, SIGINT])
+}
+
+/// Descriptors that are not connections: listeners, rings, doorbells, segments, the standard three.
+const DESCRIPTORS_RESERVED: u64 = 256;
+
+/// Raises the soft limit of descriptors to the hard one and lowers `--max-connections` to what fits.
+fn fit_connections_to_descriptors(config: &mut Config) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let Some(descriptors) = current else { return };
+    let room = descriptors.saturating_sub(DESCRIPTORS_RESERVED).max(descriptors / 2).max(1);
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if config.connections.connections_max > room {
+        config.connections.connections_max = room;
+    }
+}
+
+fn refused(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+    eprintln!("mailrace: {error}");
+    ExitCode::from(code)
+}
+
+fn config_exit_code(error: &ConfigError) -> u8 {
+    match error {
+        ConfigError::ListUnreadable(_, error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            exit::NO_PERMISSION
+        }
+        ConfigError::ListUnreadable(..) => exit::NO_INPUT,
+        ConfigError::ListLine(..) => exit::CONFIG,
+        _ => exit::USAGE,
+    }
+}
+
+fn size_in_memory(text: &str) -> Result<usize, String> {
+    usize::try_from(units::size(text)?).map_err(|_| format!("'{text}' is larger than this machine's memory"))
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("'{text}' is not an address with a port; write it as in 127.0.0.1:2525 or [::1]:2525")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn parse(arguments: &[&str]) -> Result<Config, String> {
+        let arguments = ["mailrace", "serve"].iter().chain(arguments);
+        let cli = super::super::Cli::try_parse_from(arguments).map_err(|error| error.to_string())?;
+        match cli.command {
+            super::super::Command::Serve(serve) => serve.config().map_err(|error| error.to_string()),
+            _ => Err("not serve".to_owned()),
+        }
+    }
+
+    #[test]
+    fn nothing_configured_is_the_defaults_of_the_layers() {
+        let config = parse(&[]).expect("the defaults hold");
+        assert_eq!(config.listen, ["127.0.0.1:2525".parse().expect("an address")]);
+        assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.connections, ConnectionLimits::default());
+        assert_eq!(config.queue, QueueBounds::default());
+        assert_eq!(config.batch, BatchLimits::default());
+        assert_eq!(config.segment_size, config::SEGMENT_SIZE);
+        assert_eq!(config.durability, Durability::Sync);
+        assert_eq!(config.cores, config::allowed_cores());
+    }
+
+    #[test]
+    fn bad_values_are_refused_in_words() {
+        let table: [(&[&str], &str); 7] = [
+            (&["--max-message-size", "25"], "25MiB"),
+            (&["--idle-timeout", "300"], "300s"),
+            (&["--listen", "localhost"], "[::1]:2525"),
+            (&["--listen", "0.0.0.0:25"], "--accept-any"),
+            (&["--cores", "0"], "0 cores"),
+            (&["--accept-any", "--domain", "example.org"], "--domain"),
+            (&["--recipients", "/nonexistent/list"], "/nonexistent/list"),
+        ];
+        for (arguments, words) in table {
+            let error = parse(arguments).expect_err(words);
+            assert!(error.contains(words), "{arguments:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Walks the records of one segment file, and finds the next intact one behind damaged octets.
+//!
+//! Recovery and readers both see a segment through [`SegmentScan::step`], so that they agree on what a record is.
+//! It judges octets only: whether flawed octets are damage, the remains of a torn batch or the end of the log is
+//! for the caller to say. Reads ahead in one buffer that is used again, never past the limit it is given.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use memchr::memmem;
+
+use super::error::{FileError, ReadError};
+use super::format::{ContentFlaw, HeaderFlaw, RECORD_HEADER_LEN, RECORD_MAGIC, RecordHeader, check_contents};
+use super::segment::{
+    FOOTER_LEN, FOOTER_MAGIC, Footer, SEGMENT_HEADER_LEN, SegmentHeader, SegmentHeaderFlaw, segment_name,
+};
+use super::storage::{StorageFile, read_full_at};
+use crate::message::{Envelope, Lsn, Receipt, Timestamp};
+
+/// Octets read at once.
+const READ_AHEAD: usize = 256 * 1024;
+/// Octets enough to tell whether a record or a footer begins: the longer of their fixed parts.
+const PROBE_LEN: usize = if FOOTER_LEN > RECORD_HEADER_LEN { FOOTER_LEN } else { RECORD_HEADER_LEN };
+
+/// One message read back, every checksum held.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Partition and position: what the sender was told.
+    pub receipt: Receipt,
+    /// Counts the records of the partition from 0.
+    pub sequence: u64,
+    /// When the record was written; never earlier than that of the record before it.
+    pub received_at: Timestamp,
+    /// Who sent it to whom.
+    pub envelope: Envelope,
+    /// The text between DATA and its end, dots unstuffed.
+    pub body: Bytes,
+    /// Octets of the header section at the start of `body`, with the empty line that ends it.
+    pub header_section_len: usize,
+    /// Whether a new batch begins with this record.
+    pub first_of_batch: bool,
+    /// Everything below this position was durable before the record's batch was written.
+    pub durable_before: Lsn,
+    /// The position behind the record.
+    pub end: Lsn,
+}
+
+/// Why octets where a record should be are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordFlaw {
+    /// No intact header stands there.
+    Header,
+    /// The header is intact, what follows is not.
+    Contents(ContentFlaw),
+}
+
+/// What stands at a position.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Record(Record),
+    Footer(Footer),
+    /// No record; the next place to look is `end`. With `to_limit` nothing intact stands behind it.
+    Flawed {
+        flaw: RecordFlaw,
+        end: Lsn,
+        to_limit: bool,
+    },
+    /// The limit was reached between two records.
+    End,
+}
+
+/// An open segment file.
+#[derive(Debug)]
+pub(crate) struct SegmentScan<F> {
+    pub(crate) file: F,
+    pub(crate) name: String,
+    pub(crate) header: SegmentHeader,
+    /// The first block holds damage, but one copy of the header could be used.
+    pub(crate) header_damaged: bool,
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+/// A segment file whose header cannot be used.
+#[derive(Debug)]
+pub(crate) struct Unreadable<F> {
+    pub(crate) file: F,
+    pub(crate) name: String,
+}
+
+impl<F: StorageFile> SegmentScan<F> {
+    /// Reads the header of the segment that begins at `base`; gives the file back when it has none to use.
+    pub(crate) fn open(file: F, base: Lsn) -> Result<Result<Self, Unreadable<F>>, ReadError> {
+        let name = segment_name(base);
+        let mut block = [0; SEGMENT_HEADER_LEN as usize];
+        let read =
+            read_full_at(&file, &mut block, 0).map_err(|cause| FileError::new("read", &name, cause))?;
+        match SegmentHeader::decode(&block[..read], base) {
+            Ok((header, header_damaged)) => {
+                Ok(Ok(Self { file, name, header, header_damaged, window: Vec::new(), window_at: 0 }))
+            }
+            Err(SegmentHeaderFlaw::Newer(version)) => Err(ReadError::NewerFormat { file: name, version }),
+            Err(SegmentHeaderFlaw::Invalid) => Ok(Err(Unreadable { file, name })),
+        }
+    }
+
+    /// The position behind the file's last octet.
+    pub(crate) fn file_end(&self) -> Result<Lsn, ReadError> {
+        let len = self.file.len().map_err(|cause| FileError::new("read", &self.name, cause))?;
+        Ok(self.header.base.advanced(len))
+    }
+
+    /// The footer that ends the file, if it is sealed and nothing was left behind the footer.
+    pub(crate) fn footer_at_end(&mut self) -> Result<Option<Footer>, ReadError> {
+        let end = self.file_end()?;
+        let Some(at) = end.0.checked_sub(FOOTER_LEN as u64).map(Lsn) else { return Ok(None) };
+        if at < self.header.first_record() {
+            return Ok(None);
+        }
+        let mut octets = [0; FOOTER_LEN];
+        let read = read_full_at(&self.file, &mut octets, at.0 - self.header.base.0)
+            .map_err(|cause| FileError::new("read", &self.name, cause))?;
+        Ok(Footer::decode(&octets[..read], self.header.id, at))
+    }
+
+    /// Forgets what was read ahead. To be called when the file may have changed below an earlier limit.
+    pub(crate) fn forget(&mut self) {
+        self.window.clear();
+    }
+
+    /// Looks at `at` and takes nothing from `limit` on into account.
+    pub(crate) fn step(&mut self, at: Lsn, limit: Lsn) -> Result<Step, ReadError> {
+        if at >= limit {
+            return Ok(Step::End);
+        }
+        let id = self.header.id;
+        let probe = self.octets(at, PROBE_LEN, limit)?;
+        if let Some(footer) = Footer::decode(probe, id, at) {
+            return Ok(Step::Footer(footer));
+        }
+        match RecordHeader::decode(probe, id, at) {
+            Ok(header) => self.record(&header, limit),
+            Err(HeaderFlaw::Newer(version)) => {
+                Err(ReadError::NewerFormat { file: self.name.clone(), version })
+            }
+            Err(HeaderFlaw::Invalid) => {
+                let next = self.find_intact(at.advanced(Lsn::ALIGNMENT), limit)?;
+                Ok(Step::Flawed {
+                    flaw: RecordFlaw::Header,
+                    end: next.unwrap_or(limit),
+                    to_limit: next.is_none(),
+                })
+            }
+        }
+    }
+
+    /// The record behind an intact header. The header's length can be trusted, so a damaged record hides no other.
+    fn record(&mut self, header: &RecordHeader, limit: Lsn) -> Result<Step, ReadError> {
+        let total = header.total_len().expect("checked when the header was decoded");
+        if total > limit.0 - header.lsn.0 {
+            return Ok(Step::Flawed {
+                flaw: RecordFlaw::Contents(ContentFlaw::CutShort),
+                end: limit,
+                to_limit: true,
+            });
+        }
+        let end = header.lsn.advanced(total);
+        let partition = self.header.partition;
+        let total = usize::try_from(total).expect("a record in a file fits the address space");
+        let octets = self.octets(header.lsn, total, limit)?;
+        let checked = if octets.len() == total {
+            check_contents(header, octets).and_then(|()| envelope_and_body(header, octets))
+        } else {
+            Err(ContentFlaw::CutShort)
+        };
+        let (envelope, body) = match checked {
+            Ok(parts) => parts,
+            Err(flaw) => {
+                let to_limit = end == limit;
+                return Ok(Step::Flawed { flaw: RecordFlaw::Contents(flaw), end, to_limit });
+            }
+        };
+        Ok(Step::Record(Record {
+            receipt: Receipt { partition, lsn: header.lsn },
+            sequence: header.sequence,
+            received_at: header.time,
+            envelope,
+            body,
+            header_section_len: usize::try_from(header.header_section_len).expect("not longer than the body"),
+            first_of_batch: header.first_of_batch,
+            durable_before: header.durable,
+            end,
+        }))
+    }
+
+    /// The first place from `from` on where an intact record header or footer stands.
+    fn find_intact(&mut self, from: Lsn, limit: Lsn) -> Result<Option<Lsn>, ReadError> {
+        let mut at = from;
+        while at < limit {
+            let octets = self.octets(at, READ_AHEAD, limit)?;
+            let len = octets.len();
+            let hit = candidate(octets);
+            if len == 0 {
+                return Ok(None);
+            }
+            match hit {
+                None => at = at.advanced(len.next_multiple_of(Lsn::ALIGNMENT as usize) as u64),
+                Some(offset) => {
+                    let found = at.advanced(offset as u64);
+                    if self.is_intact(found, limit)? {
+                        return Ok(Some(found));
+                    }
+                    at = found.advanced(Lsn::ALIGNMENT);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether an intact record header stands at a position; looks nowhere else.
+    pub(crate) fn has_record_header(&mut self, at: Lsn, limit: Lsn) -> Result<bool, ReadError> {
+        let id = self.header.id;
+        let probe = self.octets(at, RECORD_HEADER_LEN, limit)?;
+        Ok(RecordHeader::decode(probe, id, at) != Err(HeaderFlaw::Invalid))
+    }
+
+    fn is_intact(&mut self, at: Lsn, limit: Lsn) -> Result<bool, ReadError> {
+        let id = self.header.id;
+        let probe = self.octets(at, PROBE_LEN, limit)?;
+        let no_record = RecordHeader::decode(probe, id, at) == Err(HeaderFlaw::Invalid);
+        Ok(!no_record || Footer::decode(probe, id, at).is_some())
+    }
+
+    /// The position behind the last octet of `range` that is not zero; its start when all are.
+    pub(crate) fn end_of_nonzero(&mut self, range: Range<Lsn>) -> Result<Lsn, ReadError> {
+        let mut end = range.start;
+        let mut at = range.start;
+        while at < range.end {
+            let octets = self.octets(at, READ_AHEAD, range.end)?;
+            let len = octets.len() as u64;
+            if len == 0 {
+                break;
+            }
+            if let Some(last) = octets.iter().rposition(|octet| *octet != 0) {
+                end = at.advanced(last as u64 + 1);
+            }
+            at = at.advanced(len);
+        }
+        Ok(end)
+    }
+
+    /// At most `len` octets at a position, fewer where limit or file end: a view into the read-ahead buffer.
+    pub(crate) fn octets(&mut self, at: Lsn, len: usize, limit: Lsn) -> Result<&[u8], ReadError> {
+        let room = usize::try_from(limit.0.saturating_sub(at.0)).unwrap_or(usize::MAX);
+        let len = len.min(room);
+        let offset = at.0 - self.header.base.0;
+        let held = offset >= self.window_at
+            && offset + len as u64 <= self.window_at + self.window.len() as u64
+            && !self.window.is_empty();
+        if !held {
+            self.window.resize(len.max(READ_AHEAD).min(room), 0);
+            self.window_at = offset;
+            let read = read_full_at(&self.file, &mut self.window, offset);
+            self.window.truncate(*read.as_ref().unwrap_or(&0));
+            read.map_err(|cause| FileError::new("read", &self.name, cause))?;
+        }
+        let start = usize::try_from(offset - self.window_at).expect("inside the window");
+        let end = (start + len).min(self.window.len());
+        Ok(&self.window[start..end])
+    }
+}
+
+/// Copies envelope and body out of a checked record: one allocation for both.
+fn envelope_and_body(header: &RecordHeader, record: &[u8]) -> Result<(Envelope, Bytes), ContentFlaw> {
+    let envelope_len = header.envelope_len as usize;
+    let body_len = usize::try_from(header.body_len).map_err(|_| ContentFlaw::CutShort)?;
+    let contents = &record[RECORD_HEADER_LEN..RECORD_HEADER_LEN + envelope_len + body_len];
+    let mut block = Bytes::copy_from_slice(contents);
+    let body = block.split_off(envelope_len);
+    let envelope = Envelope::from_block(block).map_err(|_| ContentFlaw::Envelope)?;
+    Ok((envelope, body))
+}
+
+/// The offset of the first aligned place that looks like a record or a footer.
+fn candidate(octets: &[u8]) -> Option<usize> {
+    // Both magics begin with these two.
+    memmem::find_iter(octets, &RECORD_MAGIC[..2]).find(|offset| {
+        let rest = &octets[*offset..];
+        offset % Lsn::ALIGNMENT as usize == 0
+            && (rest.starts_with(RECORD_MAGIC) || rest.starts_with(FOOTER_MAGIC))
+    })
+}
