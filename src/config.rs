@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::handoff::QueueLimits;
 use crate::policy::{Limits, Recipients, RecipientsError};
 use crate::smtp::BareLf;
 
@@ -245,6 +246,17 @@ impl Config {
         if let Some((option, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return limit(option, "at least 1".to_owned());
         }
+        let bounded = [
+            ("--queue-messages", self.queue.messages_max, QueueLimits::COUNT_MAX),
+            ("--queue-bytes", self.queue.octets_max, QueueLimits::BYTES_MAX),
+            ("--max-in-flight", self.queue.in_flight_max, QueueLimits::IN_FLIGHT_MAX),
+        ];
+        if let Some((option, _, most)) = bounded.iter().find(|(_, value, most)| value > most) {
+            return limit(option, format!("at most {most}"));
+        }
+        if !COMMAND_LINE_BOUNDS.contains(&self.limits.command_line_max) {
+            return limit("--max-command-line", "between 512B and 64KiB".to_owned());
+        }
         if self.connections.idle_timeout.is_zero() {
             return limit("--idle-timeout", "more than 0s".to_owned());
         }
@@ -257,6 +269,8 @@ pub const SEGMENT_SIZE: u64 = 64 << 20;
 const SEGMENT_SIZE_MIN: u64 = 64 << 10;
 const SEGMENT_SIZE_MAX: u64 = 64 << 30;
 const MESSAGE_SIZE_MAX: usize = 2 << 30;
+/// RFC 5321 section 4.5.3.1.4 asks for 512; an unfinished line must fit in a receive chunk with room to spare.
+const COMMAND_LINE_BOUNDS: std::ops::RangeInclusive<usize> = 512..=64 << 10;
 
 impl Default for ConnectionLimits {
     fn default() -> Self {

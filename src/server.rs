@@ -156,7 +156,6 @@ impl Server {
     }
 
     /// The one line that says the server is ready and how it runs.
-    #[must_use]
     pub fn ready_event(&self) -> Event {
         let config = &self.config;
         let join = |items: Vec<String>| items.join(",");

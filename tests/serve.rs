@@ -153,7 +153,7 @@ fn a_start_that_fails_says_why_and_what_to_do() {
     let taken = running.address.to_string();
     let path = |name: &str| dir.path().join(name).to_str().expect("UTF-8").to_owned();
     std::fs::write(path("file"), "in the way").expect("a writable directory");
-    let cases: [(&[&str], i32, &[&str]); 9] = [
+    let cases: [(&[&str], i32, &[&str]); 11] = [
         (&["--listen", &taken, "--data-dir", &path("a")], 69, &[&taken, "--listen"]),
         (&["--listen", "192.0.2.1:0", "--accept-any", "--data-dir", &path("b")], 69, &["192.0.2.1:0"]),
         (&["--listen", "127.0.0.1:0", "--data-dir", &path("running")], 75, &["running", "--data-dir"]),
@@ -163,6 +163,8 @@ fn a_start_that_fails_says_why_and_what_to_do() {
         (&["--idle-timeout", "300"], 64, &["300s"]),
         (&["--no-such-flag"], 64, &["--no-such-flag"]),
         (&["--cores", "4096"], 64, &["--cores"]),
+        (&["--queue-messages", "1000000"], 64, &["--queue-messages", "at most"]),
+        (&["--max-command-line", "1MiB"], 64, &["--max-command-line", "64KiB"]),
     ];
     for (arguments, code, words) in cases {
         let output = mailrace(&[&["serve"], arguments].concat());

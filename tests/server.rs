@@ -271,7 +271,8 @@ fn a_client_that_only_ends_its_sending_side_gets_all_answers() {
 #[test]
 fn a_drain_lets_transactions_finish_and_ends_idle_sessions() {
     for driver in DRIVERS {
-        let server = TestServer::start(driver, |_| {});
+        // Shards stop listening each at its own moment; with one there is one.
+        let server = TestServer::start(driver, |config| config.cores.truncate(1));
         let address = server.address();
         let mut idle = Client::ready(address);
         let mut busy = Client::ready(address);

@@ -23,6 +23,15 @@ pub struct QueueLimits {
     pub in_flight_max: usize,
 }
 
+impl QueueLimits {
+    /// The most that `count_max` may be.
+    pub const COUNT_MAX: usize = (1 << (63 - COUNT_SHIFT)) - 1;
+    /// The most that `bytes_max` may be: 4 TiB.
+    pub const BYTES_MAX: usize = 1 << 42;
+    /// The most that `in_flight_max` may be.
+    pub const IN_FLIGHT_MAX: usize = 1 << 24;
+}
+
 /// How much one [`Inbox::take`] gives; the first message passes whatever its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchBounds {
@@ -88,7 +97,7 @@ pub enum Taken {
 /// When the process has no descriptor left for a doorbell.
 ///
 /// # Panics
-/// When a limit is zero.
+/// When a limit is zero or above its most.
 pub fn channel(shard_count: usize, limits: QueueLimits) -> io::Result<(Inbox, Vec<ShardPort>)> {
     let (sender, receiver) = crossbeam_channel::bounded(limits.count_max);
     let room = Arc::new(Room::new(limits));
@@ -150,8 +159,8 @@ const BYTES_MASK: u64 = (1 << COUNT_SHIFT) - 1;
 impl Room {
     fn new(limits: QueueLimits) -> Self {
         assert!(limits.count_max > 0 && limits.bytes_max > 0, "a queue without room: {limits:?}");
-        assert!(limits.count_max < 1 << (63 - COUNT_SHIFT), "a queue of at most 2^19 messages: {limits:?}");
-        assert!((limits.bytes_max as u64) < BYTES_MASK / 2, "a queue of at most 8 TiB: {limits:?}");
+        assert!(limits.count_max <= QueueLimits::COUNT_MAX, "too many messages: {limits:?}");
+        assert!(limits.bytes_max <= QueueLimits::BYTES_MAX, "too many octets: {limits:?}");
         Self { used: AtomicU64::new(0), limits }
     }
 
