@@ -244,3 +244,20 @@ fn a_connection_that_is_gone_takes_nobody_elses_answer() {
     tickets.settle();
     assert_eq!(tickets.pending_count(), 0);
 }
+
+#[test]
+fn nobody_overtakes_a_parked_message_though_there_is_room_by_now() {
+    let (mut inbox, mut tickets) = shard(QueueLimits { count_max: 1, ..WIDE });
+    let mut clients = [Client::new(), Client::new(), Client::new()];
+    for client in &mut clients {
+        client.say("EHLO c.example\r\n", &mut tickets);
+        client.replies();
+    }
+    clients[0].say(MESSAGE, &mut tickets);
+    assert_eq!(clients[1].say(MESSAGE, &mut tickets), Next::WaitRoom);
+    assert_eq!(store_all(&mut inbox), 1);
+    assert_eq!(clients[2].say(MESSAGE, &mut tickets), Next::WaitRoom);
+    tickets.settle();
+    assert!(!clients[1].dialogue.answers().is_parked());
+    assert!(clients[2].dialogue.answers().is_parked());
+}
