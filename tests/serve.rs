@@ -8,14 +8,16 @@ use std::process::{Command, Output};
 
 use common::{ServerProcess, field};
 use mailrace_support::client::Client;
-use rustix::process::{Resource, Rlimit, Signal, prlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
 fn mailrace(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mailrace")).args(arguments).output().expect("the program runs")
 }
 
+/// Sets a soft limit of the server; it inherited our hard one.
 fn limit(server: &ServerProcess, resource: Resource, current: u64) -> Rlimit {
-    let old = prlimit(Some(server.pid()), resource, Rlimit { current: Some(current), maximum: None });
+    let maximum = getrlimit(resource).maximum;
+    let old = prlimit(Some(server.pid()), resource, Rlimit { current: Some(current), maximum });
     old.expect("one may limit one's children")
 }
 
@@ -23,6 +25,19 @@ fn limit(server: &ServerProcess, resource: Resource, current: u64) -> Rlimit {
 fn open_descriptors(server: &ServerProcess) -> u64 {
     let folder = format!("/proc/{}/fd", server.child.id());
     std::fs::read_dir(folder).expect("procfs").count() as u64
+}
+
+/// Connects until a client is turned away; gives those that were not.
+fn fill_up(server: &ServerProcess) -> Vec<Client> {
+    let mut clients = Vec::new();
+    loop {
+        let mut client = Client::connect(server.address);
+        if client.reply().starts_with("421 4.3.2") {
+            return clients;
+        }
+        clients.push(client);
+        assert!(clients.len() < 100, "the limit has no effect");
+    }
 }
 
 #[test]
@@ -64,8 +79,11 @@ fn either_signal_drains_and_the_totals_are_printed() {
         client.expect("421");
         client.expect_end();
         let stopped = server.event("stopped");
-        assert_eq!(field(&stopped, "messages"), "1");
-        assert_eq!(field(&stopped, "octets"), "6");
+        for key in ["messages_accepted", "messages_stored", "batches"] {
+            assert_eq!(field(&stopped, key), "1", "{key}");
+        }
+        assert_eq!(field(&stopped, "octets_accepted"), "6");
+        assert_eq!(field(&stopped, "octets_stored"), "6");
         assert_eq!(field(&stopped, "syncs"), "1");
         assert_eq!(server.wait().code(), Some(0));
     }
@@ -92,15 +110,14 @@ fn running_out_of_descriptors_neither_spins_nor_kills() {
         let server = ServerProcess::start(&dir.path().join(driver), &["--driver", driver, "--cores", "1"]);
         let mut early = Client::ready(server.address);
         let old = limit(&server, Resource::Nofile, open_descriptors(&server) + 2);
-        let mut clients: Vec<Client> = (0..2).map(|_| Client::ready(server.address)).collect();
+        let mut clients = fill_up(&server);
         for _ in 0..5 {
             let mut late = Client::connect(server.address);
             late.expect("421 4.3.2");
             late.expect_end();
         }
         early.send_message("descriptors are short and mail goes on");
-        clients[0].say("QUIT", "221");
-        clients[0].expect_end();
+        clients[0].say("NOOP", "250");
         limit(&server, Resource::Nofile, old.current.expect("there was a limit"));
         Client::ready(server.address).say("NOOP", "250");
         server.signal(Signal::TERM);

@@ -56,7 +56,7 @@ pub struct Cli {
 pub enum Command {
     /// Take mail in over SMTP and store it in the log.
     Serve(Box<serve::ServeArguments>),
-    /// Read the log.
+    /// Read the log, beside a running server or without one.
     #[command(subcommand)]
     Log(log_command::LogCommand),
 }

@@ -124,3 +124,7 @@ impl Dialogue {
         self.answers.outbox().borrow().pending_count()
     }
 }
+
+#[cfg(test)]
+#[path = "dialogue_tests.rs"]
+mod tests;

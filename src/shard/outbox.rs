@@ -48,7 +48,7 @@ impl Outbox {
         }
     }
 
-    /// Keeps the place of the final reply to a message of `message_len` octets, behind the replies so far.
+    /// Keeps the place of the final reply to a message with `message_len` octets of text, behind the replies so far.
     pub fn open_slot(&mut self, message_len: usize) {
         self.slots.push_back(Slot { held_before: self.held.len(), message_len });
         self.pending_bytes += message_len;

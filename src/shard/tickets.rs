@@ -98,7 +98,7 @@ impl Tickets {
     /// [`Answers::is_parked`] says so, and its connection must take no further input until that has ended.
     pub fn submit(&mut self, message: Message, answers: &Rc<Answers>) {
         self.counters.messages_submitted.add(1);
-        answers.outbox.borrow_mut().open_slot(message.len());
+        answers.outbox.borrow_mut().open_slot(message.body.len());
         let message = match self.parking.is_empty() {
             true => match self.port.submit(message) {
                 Ok(_) => return self.owners.push_back(Rc::clone(answers)),
