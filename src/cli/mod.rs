@@ -2,6 +2,12 @@
 //!
 //! Exit codes are those of sysexits(3) where a command does not say otherwise.
 
+mod log_cat;
+pub mod log_command;
+mod log_formats;
+mod log_get;
+mod log_ls;
+mod log_verify;
 pub mod serve;
 pub mod units;
 
@@ -14,6 +20,8 @@ use clap::{Parser, Subcommand};
 pub mod exit {
     /// Wrong arguments.
     pub const USAGE: u8 = 64;
+    /// Input that is not as it was written.
+    pub const DATA_ERROR: u8 = 65;
     /// Input that is not there.
     pub const NO_INPUT: u8 = 66;
     /// A service or address that cannot be had.
@@ -48,12 +56,16 @@ pub struct Cli {
 pub enum Command {
     /// Take mail in over SMTP and store it in the log.
     Serve(Box<serve::ServeArguments>),
+    /// Read the log, beside a running server or without one.
+    #[command(subcommand)]
+    Log(log_command::LogCommand),
 }
 
 /// Parses `arguments` (the program's name first) and runs what they say.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Cli::try_parse_from(arguments) {
         Ok(Cli { command: Command::Serve(arguments) }) => serve::run(&arguments),
+        Ok(Cli { command: Command::Log(command) }) => log_command::run(&command),
         Err(error) => {
             // Nothing can be done when the terminal is gone.
             let _ = error.print();

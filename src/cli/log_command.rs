@@ -1,0 +1,139 @@
+//! `mailrace log ...`: reads the message log of a data directory, beside a running server or without one.
+//!
+//! None of these commands writes to the directory. All end quietly, with exit code 0, when nobody reads their output
+//! any more.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::{exit, log_cat, log_get, log_ls, log_verify};
+use crate::log::{DirStorage, ReadError, Reader};
+
+/// The exit code of `cat` and `verify` when the log holds damage.
+pub const DAMAGED: u8 = 1;
+
+/// A server that is just starting has no position file to go by for a moment; so long, so often it is waited for.
+const POSITION_TRIES_MAX: u32 = 100;
+const POSITION_RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What to do with the log.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Print every message of the log, oldest first.
+    Cat(log_cat::CatArguments),
+    /// Print one message, octet for octet, as it was sent.
+    Get(log_get::GetArguments),
+    /// Check every octet of the log. Exits 0 when intact, 1 on damage, 2 when it could not run.
+    Verify(log_verify::VerifyArguments),
+    /// List the segments of the log.
+    Ls(log_ls::LsArguments),
+}
+
+/// Which log to read.
+#[derive(Debug, Args)]
+pub struct DataDir {
+    /// The directory that holds the log.
+    #[arg(long, value_name = "DIR", default_value = "mailrace-data")]
+    pub data_dir: PathBuf,
+}
+
+/// Runs a command on standard output and standard error.
+#[must_use]
+pub fn run(command: &LogCommand) -> ExitCode {
+    ExitCode::from(run_to(command, &mut io::stdout().lock(), &mut io::stderr().lock()))
+}
+
+/// Runs a command; `output` gets its result, `messages` what a person should know. Returns the exit code.
+pub fn run_to(command: &LogCommand, output: &mut dyn Write, messages: &mut dyn Write) -> u8 {
+    let verify = matches!(command, LogCommand::Verify(_));
+    let result = match command {
+        LogCommand::Cat(arguments) => log_cat::run(arguments, output, messages),
+        LogCommand::Get(arguments) => log_get::run(arguments, output),
+        LogCommand::Verify(arguments) => log_verify::run(arguments, output),
+        LogCommand::Ls(arguments) => log_ls::run(arguments, output),
+    };
+    // What is still buffered may meet the closed pipe only now.
+    let result = result.and_then(|code| output.flush().map(|()| code).map_err(LogCommandError::Output));
+    match result {
+        Ok(code) => code,
+        Err(LogCommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            // Nothing can be done when nobody listens there either.
+            let _ = writeln!(messages, "mailrace: {error}");
+            if verify { log_verify::COULD_NOT_RUN } else { error.exit_code() }
+        }
+    }
+}
+
+/// Why a command did not get to its end.
+#[derive(Debug)]
+pub(super) enum LogCommandError {
+    /// The data directory cannot be opened.
+    DataDir(PathBuf, io::Error),
+    /// The log cannot be read.
+    Read(PathBuf, ReadError),
+    /// The output cannot be written.
+    Output(io::Error),
+    /// There is no such record.
+    NoRecord(String),
+    /// The record is damaged.
+    Damaged(String),
+}
+
+impl LogCommandError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoRecord(_) => exit::NO_INPUT,
+            Self::DataDir(_, error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied => {
+                    exit::NO_INPUT
+                }
+                _ => exit::IO_ERROR,
+            },
+            Self::Read(_, ReadError::NoPosition) => exit::TEMPORARY,
+            Self::Read(_, ReadError::NewerFormat { .. }) | Self::Damaged(_) => exit::DATA_ERROR,
+            Self::Read(_, ReadError::File(_)) | Self::Output(_) => exit::IO_ERROR,
+        }
+    }
+}
+
+impl fmt::Display for LogCommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DataDir(path, error) => {
+                write!(f, "no log at {}: {error} (name its directory with --data-dir)", path.display())
+            }
+            Self::Read(path, error) => write!(f, "cannot read the log at {}: {error}", path.display()),
+            Self::Output(error) => write!(f, "cannot write the output: {error}"),
+            Self::NoRecord(text) | Self::Damaged(text) => f.write_str(text),
+        }
+    }
+}
+
+impl DataDir {
+    /// Opens the log for reading.
+    pub(super) fn reader(&self) -> Result<Reader<DirStorage>, LogCommandError> {
+        let path = &self.data_dir;
+        let storage =
+            DirStorage::open(path).map_err(|error| LogCommandError::DataDir(path.clone(), error))?;
+        let mut tries = 1;
+        loop {
+            match Reader::open(storage.clone()) {
+                Err(ReadError::NoPosition) if tries < POSITION_TRIES_MAX => {
+                    tries += 1;
+                    std::thread::sleep(POSITION_RETRY_INTERVAL);
+                }
+                opened => return opened.map_err(|error| self.read_error(error)),
+            }
+        }
+    }
+
+    pub(super) fn read_error(&self, error: ReadError) -> LogCommandError {
+        LogCommandError::Read(self.data_dir.clone(), error)
+    }
+}

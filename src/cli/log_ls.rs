@@ -1,0 +1,49 @@
+//! `mailrace log ls`: the segments of the log, from their headers and footers; no record is read.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::log_command::{DataDir, LogCommandError};
+use super::log_formats::rfc3339;
+use crate::log::{SegmentState, SegmentSummary};
+
+/// Arguments of `log ls`.
+#[derive(Debug, Args)]
+pub struct LsArguments {
+    /// Which log.
+    #[command(flatten)]
+    pub log: DataDir,
+}
+
+pub(super) fn run(arguments: &LsArguments, output: &mut dyn Write) -> Result<u8, LogCommandError> {
+    let reader = arguments.log.reader()?;
+    let segments = reader.segments().map_err(|error| arguments.log.read_error(error))?;
+    write_table(&segments, output).map_err(LogCommandError::Output)?;
+    Ok(0)
+}
+
+fn write_table(segments: &[SegmentSummary], output: &mut dyn Write) -> std::io::Result<()> {
+    let row = |output: &mut dyn Write, cells: [&str; 6]| {
+        let [first, octets, messages, state, from, to] = cells;
+        let line = format!("{first:>20}  {octets:>12}  {messages:>9}  {state:<8}  {from:<27}  {to}");
+        writeln!(output, "{}", line.trim_end())
+    };
+    row(output, ["FIRST POSITION", "OCTETS", "MESSAGES", "STATE", "FROM", "TO"])?;
+    for SegmentSummary { base, end, state } in segments {
+        let octets = (end.0 - base.0).to_string();
+        let base = base.to_string();
+        match state {
+            SegmentState::Sealed { records, times } => {
+                let [from, to] = match times {
+                    Some((first, last)) => [rfc3339(*first), rfc3339(*last)],
+                    None => [String::new(), String::new()],
+                };
+                row(output, [&base, &octets, &records.to_string(), "sealed", &from, &to])?;
+            }
+            SegmentState::Open => row(output, [&base, &octets, "-", "open", "", ""])?,
+            SegmentState::Damaged(_) => row(output, [&base, &octets, "-", "damaged", "", ""])?,
+        }
+    }
+    Ok(())
+}

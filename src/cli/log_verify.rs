@@ -1,0 +1,40 @@
+//! `mailrace log verify`: reads the whole log and holds every checksum, link and count.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::log_command::{DAMAGED, DataDir, LogCommandError};
+use crate::log::Entry;
+
+/// The exit code when the log could not be read at all.
+pub(super) const COULD_NOT_RUN: u8 = 2;
+
+/// Arguments of `log verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// Which log.
+    #[command(flatten)]
+    pub log: DataDir,
+}
+
+pub(super) fn run(arguments: &VerifyArguments, output: &mut dyn Write) -> Result<u8, LogCommandError> {
+    let mut reader = arguments.log.reader()?;
+    let (mut records, mut octets, mut damages) = (0_u64, 0_u64, 0_u64);
+    while let Some(entry) = reader.next_entry().map_err(|error| arguments.log.read_error(error))? {
+        match entry {
+            Entry::Record(record) => {
+                records += 1;
+                octets += record.body.len() as u64;
+            }
+            Entry::Damage(damage) => {
+                damages += 1;
+                writeln!(output, "damaged: {damage}").map_err(LogCommandError::Output)?;
+            }
+        }
+    }
+    let verdict = if damages == 0 { "intact" } else { "damaged" };
+    writeln!(output, "{verdict}: {records} messages, {octets} octets, {damages} damaged places")
+        .map_err(LogCommandError::Output)?;
+    Ok(if damages == 0 { 0 } else { DAMAGED })
+}

@@ -1,0 +1,8 @@
+//! The log through its public doors: what is written is read, whatever happens in between.
+
+mod faulty;
+mod reading;
+mod recovery;
+mod space;
+mod world;
+mod writing;

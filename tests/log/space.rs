@@ -1,0 +1,180 @@
+//! Lack of space: the batch is refused whole, nothing of it survives, and the log heals by itself.
+
+use mailrace::log::{AppendError, Visibility, Writer};
+use mailrace::message::{Lsn, Message, Timestamp};
+
+use crate::faulty::{ENOSPC, Faulty};
+use crate::world::{NOW, World, bodies, commit, message};
+
+struct Disk {
+    world: World,
+    storage: Faulty,
+    writer: Writer<Faulty>,
+}
+
+impl Disk {
+    fn new(visibility: Visibility) -> Self {
+        let world = World { visibility, ..World::new() };
+        let storage = Faulty::new(world.storage());
+        let writer = Writer::open(storage.clone(), world.options(), NOW).expect("an open log").0;
+        Self { world, storage, writer }
+    }
+
+    fn append(&mut self, batch: &[Message], milliseconds: i64) -> Result<Vec<Lsn>, AppendError> {
+        let now = Timestamp(NOW.0.checked_add_signed(milliseconds * 1000).expect("a time"));
+        let mut lsns = vec![Lsn(1)];
+        let result = self.writer.append(batch.iter(), now, &mut lsns);
+        assert_eq!(lsns.is_empty(), result.is_err(), "no position for a batch that was refused");
+        result.map(|()| lsns)
+    }
+
+    fn publish(&mut self) {
+        self.writer.sync().expect("synced");
+        self.writer.publish().expect("published");
+    }
+}
+
+fn no_space(result: &Result<Vec<Lsn>, AppendError>) -> bool {
+    matches!(result, Err(AppendError::NoSpace(_)))
+}
+
+#[test]
+fn a_batch_that_finds_no_space_leaves_nothing_behind() {
+    let batch = [message(&[b'x'; 900]), message(&[b'y'; 900]), message(&[b'z'; 900])];
+    // Whatever part of the batch got to the disk: none, a torn header, whole records.
+    for space in [0, 1, 50, 200, 1200, 2500, 3000] {
+        let mut disk = Disk::new(Visibility::Durable);
+        commit(&mut disk.writer, &[b"before"]);
+        disk.storage.plan().space = Some(space);
+        assert!(no_space(&disk.append(&batch, 0)), "space for {space} octets");
+        disk.publish();
+        assert_eq!(bodies(&disk.world.read().0), [b"before"]);
+        let at_the_crash = disk.world.copy();
+        drop(disk.writer);
+        let (records, damages) = at_the_crash.read();
+        assert_eq!((bodies(&records), damages), (vec![&b"before"[..]], vec![]), "space {space}");
+        let mut writer = at_the_crash.writer();
+        commit(&mut writer, &[b"behind"]);
+        let (records, damages) = at_the_crash.read();
+        assert_eq!((bodies(&records), damages), (vec![&b"before"[..], b"behind"], vec![]), "space {space}");
+    }
+}
+
+#[test]
+fn the_log_heals_when_there_is_room_and_asks_no_more_than_every_tenth_of_a_second() {
+    let mut disk = Disk::new(Visibility::Durable);
+    commit(&mut disk.writer, &[b"before"]);
+    disk.storage.plan().space = Some(10);
+    assert!(no_space(&disk.append(&[message(b"refused")], 0)));
+    disk.storage.plan().trace.clear();
+    for milliseconds in [0, 50, 99] {
+        assert!(no_space(&disk.append(&[message(b"refused")], milliseconds)));
+    }
+    assert_eq!(disk.storage.plan().trace, [""; 0], "the file system is left alone meanwhile");
+    assert!(no_space(&disk.append(&[message(b"refused")], 100)));
+    assert_ne!(disk.storage.plan().trace, [""; 0]);
+    disk.storage.plan().space = None;
+    assert!(no_space(&disk.append(&[message(b"refused")], 199)));
+    disk.append(&[message(b"behind")], 200).expect("room again");
+    disk.publish();
+    assert_eq!(bodies(&disk.world.read().0), [&b"before"[..], b"behind"]);
+    assert_eq!(disk.world.segments().len(), 2);
+}
+
+#[test]
+fn a_clock_that_steps_back_does_not_prolong_the_outage() {
+    let mut disk = Disk::new(Visibility::Durable);
+    disk.storage.plan().space = Some(0);
+    assert!(no_space(&disk.append(&[message(b"refused")], 0)));
+    disk.storage.plan().space = None;
+    disk.append(&[message(b"taken")], -3_600_000).expect("room again");
+}
+
+#[test]
+fn a_full_disk_is_not_filled_with_empty_segments() {
+    let mut disk = Disk::new(Visibility::Durable);
+    commit(&mut disk.writer, &[b"before"]);
+    for attempt in 0..20 {
+        // Room for a footer and a segment header each time, never for the record.
+        disk.storage.plan().space = Some(4096 + 112 + 300);
+        assert!(no_space(&disk.append(&[message(&[b'x'; 5000])], attempt * 100)));
+    }
+    assert_eq!(disk.world.segments().len(), 2);
+    disk.storage.plan().space = None;
+    disk.append(&[message(b"behind")], 10_000).expect("room again");
+    disk.publish();
+    let (records, damages) = disk.world.read();
+    assert_eq!((bodies(&records), damages), (vec![&b"before"[..], b"behind"], vec![]));
+}
+
+#[test]
+fn records_written_but_not_synced_stay_when_the_next_batch_finds_no_space() {
+    let mut disk = Disk::new(Visibility::Written);
+    disk.append(&[message(b"acknowledged from the page cache")], 0).expect("appended");
+    disk.writer.publish().expect("published");
+    disk.storage.plan().space = Some(100);
+    assert!(no_space(&disk.append(&[message(b"refused")], 1)));
+    disk.storage.plan().space = None;
+    disk.append(&[message(b"behind")], 200).expect("room again");
+    disk.writer.publish().expect("published");
+    assert_eq!(bodies(&disk.world.read().0), [&b"acknowledged from the page cache"[..], b"behind"]);
+    drop(disk.writer);
+    assert_eq!(bodies(&disk.world.read().0), [&b"acknowledged from the page cache"[..], b"behind"]);
+}
+
+#[test]
+fn no_step_of_a_change_of_segments_loses_a_message_for_lack_of_space() {
+    for calls in ["create segment", "write segment", "sync segment", "rename", "truncate", "write 0000"] {
+        let mut disk = Disk::new(Visibility::Durable);
+        disk.writer.close().expect("closed");
+        disk.writer = Writer::open(disk.storage.clone(), disk.world.options(), NOW).expect("an open log").0;
+        let mut acknowledged = 0;
+        let body = [b'x'; 9000];
+        for attempt in 0..40 {
+            let full = attempt % 4 == 3;
+            disk.storage.plan().fault = full.then(|| (calls.to_owned(), ENOSPC, 0));
+            match disk.append(&[message(&body)], attempt * 200) {
+                Ok(_) if calls == "sync segment" && full => {
+                    // The sync of a record would be final: this attempt changed no segment.
+                    disk.storage.plan().fault = None;
+                    disk.publish();
+                    acknowledged += 1;
+                }
+                Ok(_) => {
+                    disk.publish();
+                    acknowledged += 1;
+                }
+                Err(AppendError::NoSpace(_)) => {}
+                Err(AppendError::Failed(error)) => {
+                    assert!(calls == "sync segment", "{calls}: {error}");
+                    break;
+                }
+            }
+        }
+        disk.storage.plan().fault = None;
+        drop(disk.writer);
+        let (records, damages) = disk.world.read();
+        assert_eq!((records.len(), damages), (acknowledged, vec![]), "{calls}");
+    }
+}
+
+#[test]
+fn a_server_starts_on_a_full_disk_and_heals() {
+    let world = World::new();
+    world.writer().close().expect("closed");
+    let storage = Faulty::new(world.storage());
+    storage.fail("write segment", ENOSPC);
+    let (mut writer, _) = Writer::open(storage.clone(), world.options(), NOW).expect("an open log");
+    let mut lsns = Vec::new();
+    let refused = writer.append([message(b"x")].iter(), NOW, &mut lsns);
+    assert!(matches!(refused, Err(AppendError::NoSpace(_))));
+    let crashed = world.copy();
+    assert_eq!(crashed.recover().1.damage, vec![], "a start without room leaves no trace of damage");
+    assert_eq!(world.read().1, vec![]);
+    storage.plan().fault = None;
+    let later = Timestamp(NOW.0 + 100_000);
+    writer.append([message(b"x")].iter(), later, &mut lsns).expect("room again");
+    writer.sync().expect("synced");
+    writer.publish().expect("published");
+    assert_eq!(bodies(&world.read().0), [b"x"]);
+}
