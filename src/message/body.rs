@@ -12,6 +12,10 @@ use crc_fast::{CrcAlgorithm, Digest};
 /// ends a slice) needs no more handles than another of its size.
 pub const JOIN_MAX: usize = 512;
 
+/// When a reading ends within a message, slices shorter than this many octets are copied out of the buffer they
+/// were received in, so that a client that sends a few octets at a time cannot hold one such buffer for each.
+pub const SETTLE_MAX: usize = 16 * 1024;
+
 /// A message text, complete and checksummed.
 #[derive(Debug, Clone)]
 pub struct Body {
@@ -78,6 +82,8 @@ impl From<&[u8]> for Body {
 #[derive(Debug)]
 pub struct BodyBuilder {
     chunks: Vec<Bytes>,
+    /// So many chunks at the front stay as they are.
+    settled: usize,
     /// Small slices waiting to become one chunk.
     joined: BytesMut,
     len: usize,
@@ -103,6 +109,7 @@ impl Default for BodyBuilder {
     fn default() -> Self {
         Self {
             chunks: Vec::new(),
+            settled: 0,
             joined: BytesMut::new(),
             len: 0,
             digest: Digest::new(CrcAlgorithm::Crc32Iscsi),
@@ -121,10 +128,33 @@ impl BodyBuilder {
         self.len += slice.len();
         if slice.len() < JOIN_MAX {
             self.joined.extend_from_slice(&slice);
+            self.close_joined_at_bound();
         } else {
             self.close_joined();
             self.chunks.push(slice);
         }
+    }
+
+    /// Copies what is shorter than [`SETTLE_MAX`] out of the slices pushed since the last call. To be called when a
+    /// reading is used up and the message is not complete.
+    pub fn settle(&mut self) {
+        if self.settled == self.chunks.len() {
+            return;
+        }
+        let last = self.joined.split();
+        let recent: Vec<Bytes> = self.chunks.drain(self.settled..).collect();
+        for chunk in recent {
+            if chunk.len() < SETTLE_MAX {
+                // An octet is copied so a few times at most: what grows to the bound is a chunk that stays.
+                self.joined.extend_from_slice(&chunk);
+            } else {
+                self.close_joined();
+                self.chunks.push(chunk);
+            }
+        }
+        self.joined.extend_from_slice(&last);
+        self.close_joined_at_bound();
+        self.settled = self.chunks.len();
     }
 
     /// The octets pushed so far.
@@ -149,6 +179,13 @@ impl BodyBuilder {
             HeaderEnd::Searching { .. } => (self.len, crc),
         };
         Body { chunks: self.chunks, len: self.len, crc, header_len, header_crc }
+    }
+
+    /// A buffer that grows for ever would be moved again and again.
+    fn close_joined_at_bound(&mut self) {
+        if self.joined.len() >= SETTLE_MAX {
+            self.close_joined();
+        }
     }
 
     fn close_joined(&mut self) {
@@ -206,6 +243,8 @@ fn crc_value(digest: &Digest) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -245,18 +284,69 @@ mod tests {
         assert_eq!(body.chunks().len(), 1);
     }
 
+    /// A slice of `len` octets of a receive buffer; the count of `buffer` tells who holds it.
+    fn received(buffer: &Arc<Vec<u8>>, len: usize) -> Bytes {
+        struct Shared(Arc<Vec<u8>>);
+        impl AsRef<[u8]> for Shared {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        Bytes::from_owner(Shared(buffer.clone())).slice(..len)
+    }
+
+    #[test]
+    fn a_slow_sender_holds_no_receive_buffers() {
+        let buffer = Arc::new(vec![b'a'; 256 * 1024]);
+        let mut builder = BodyBuilder::default();
+        for _ in 0..1000 {
+            builder.push(received(&buffer, JOIN_MAX));
+            builder.settle();
+            assert_eq!(Arc::strong_count(&buffer), 1, "settling lets go of the buffer");
+        }
+        let body = builder.finish();
+        assert_eq!(body.len(), 1000 * JOIN_MAX);
+        assert!(body.chunks().len() <= body.len() / SETTLE_MAX + 1, "{} chunks", body.chunks().len());
+    }
+
+    #[test]
+    fn a_fast_sender_is_not_copied() {
+        let buffer = Arc::new(vec![b'a'; 64 * 1024]);
+        let mut builder = BodyBuilder::default();
+        for _ in 0..4 {
+            builder.push(received(&buffer, buffer.len()));
+            builder.settle();
+        }
+        let body = builder.finish();
+        assert!(body.chunks().iter().all(|chunk| chunk.as_ptr() == buffer.as_ptr()));
+    }
+
+    #[test]
+    fn a_body_of_dots_is_joined_into_chunks_of_bounded_size() {
+        let mut builder = BodyBuilder::default();
+        for _ in 0..(SETTLE_MAX * 4) {
+            builder.push(Bytes::from_static(b"."));
+        }
+        let chunks: Vec<usize> = builder.finish().chunks().iter().map(Bytes::len).collect();
+        assert_eq!(chunks, [SETTLE_MAX; 4]);
+    }
+
     proptest! {
         #[test]
         fn any_cutting_gives_the_same_body(
             text in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), any::<u8>()], 0..3000),
             cuts in proptest::collection::vec(0usize..3000, 0..8),
+            settles in proptest::collection::vec(any::<bool>(), 10),
         ) {
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
             cuts.extend([0, text.len()]);
             cuts.sort_unstable();
             let mut builder = BodyBuilder::default();
-            for pair in cuts.windows(2) {
+            for (pair, settle) in cuts.windows(2).zip(settles) {
                 builder.push(Bytes::copy_from_slice(&text[pair[0]..pair[1]]));
+                if settle {
+                    builder.settle();
+                }
             }
             let body = builder.finish();
             prop_assert_eq!(body.to_vec(), text.clone());

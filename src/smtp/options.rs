@@ -1,5 +1,6 @@
 //! What all sessions of a listener have in common, with the replies that depend on it already encoded.
 
+use super::extension;
 use crate::policy::{Limits, Recipients};
 
 /// What to do with a message that holds a CR or LF by itself.
@@ -25,10 +26,17 @@ pub struct SessionOptions {
 
 impl SessionOptions {
     /// For the host called `hostname`.
+    ///
+    /// # Panics
+    /// When `hostname` is not 1 to 255 printable ASCII octets without blanks: it is our own configuration.
     #[must_use]
     pub fn new(hostname: &str, limits: Limits, recipients: Recipients, bare_lf: BareLf) -> Self {
+        let is_name =
+            (1..=255).contains(&hostname.len()) && hostname.bytes().all(|octet| octet.is_ascii_graphic());
+        assert!(is_name, "a host name of 1 to 255 printable octets, not {hostname:?}");
         let greeting = format!("220 {hostname} ESMTP mailrace\r\n").into_bytes().into();
-        let helo_reply: Box<[u8]> = format!("250 {hostname}\r\n").into_bytes().into();
-        Self { limits, recipients, bare_lf, greeting, ehlo_reply: helo_reply.clone(), helo_reply }
+        let helo_reply = format!("250 {hostname}\r\n").into_bytes().into();
+        let ehlo_reply = extension::ehlo_reply(hostname, &limits).into_bytes().into();
+        Self { limits, recipients, bare_lf, greeting, helo_reply, ehlo_reply }
     }
 }

@@ -62,6 +62,8 @@ replies! {
     LOG_FAILED = "421 4.3.0 cannot store mail; try again later";
     /// Our fault.
     INTERNAL_ERROR = "421 4.3.0 internal error; try again later";
+    /// An HTTP request (a TLS hello gets no words: nobody there could read them).
+    NOT_HTTP = "421 4.7.0 this is SMTP, not HTTP; closing";
     /// More refused commands than allowed.
     TOO_MANY_BAD_COMMANDS = "421 4.7.0 too many bad commands; closing";
 
@@ -78,10 +80,6 @@ replies! {
     LINE_TOO_LONG = "500 5.5.2 command line too long";
     /// A command line with LF or CR by itself.
     BARE_LINE_END_IN_COMMAND = "500 5.5.2 end lines with CR LF";
-    /// An HTTP request.
-    NOT_HTTP = "500 5.5.1 this is SMTP, not HTTP; closing";
-    /// A TLS hello.
-    NOT_TLS = "500 5.5.1 TLS is not spoken here; closing";
     /// HELO or EHLO without a name.
     HELLO_SYNTAX = "501 5.5.4 say who you are: EHLO name";
     /// MAIL that does not parse.
@@ -143,6 +141,12 @@ impl Reply {
     pub const fn code(self) -> u16 {
         let octets = self.line.as_bytes();
         (octets[0] - b'0') as u16 * 100 + (octets[1] - b'0') as u16 * 10 + (octets[2] - b'0') as u16
+    }
+
+    /// Where the words begin: behind the reply code and, where there is one, the enhanced status code.
+    fn words_at(self) -> usize {
+        let codes = if self.code() / 100 == 3 { 1 } else { 2 };
+        self.line.match_indices(' ').nth(codes - 1).map_or(self.line.len(), |(at, _)| at + 1)
     }
 
     /// The whole line with its CR LF.
@@ -243,6 +247,25 @@ impl ReplyBuffer {
     /// Adds `reply`.
     pub fn push(&mut self, reply: Reply) {
         self.push_octets(reply.as_bytes());
+    }
+
+    /// Adds `reply` with `address` in angle brackets in front of its words. Give it only what has passed the
+    /// address grammar: it may hold no control octet and is short enough for a reply line.
+    pub fn push_about(&mut self, reply: Reply, address: &[u8]) {
+        let (codes, words) = reply.line.split_at(reply.words_at());
+        self.octets.extend_from_slice(codes.as_bytes());
+        self.octets.extend_from_slice(b"<");
+        self.octets.extend_from_slice(address);
+        self.octets.extend_from_slice(b"> ");
+        self.octets.extend_from_slice(words.as_bytes());
+    }
+
+    /// Adds `reply` with `reason` behind its words.
+    pub fn push_because(&mut self, reply: Reply, reason: &'static str) {
+        self.octets.extend_from_slice(reply.line.trim_end().as_bytes());
+        self.octets.extend_from_slice(b": ");
+        self.octets.extend_from_slice(reason.as_bytes());
+        self.octets.extend_from_slice(b"\r\n");
     }
 
     /// Adds whole reply lines.

@@ -25,10 +25,7 @@ pub enum DataEvent {
     /// The next octets of the text, dots unstuffed; never empty.
     Text(Bytes),
     /// The end of the data was consumed; what follows in the input is a command again.
-    End {
-        /// A CR without LF behind it or an LF without CR before it was in the text.
-        bare_line_end: bool,
-    },
+    End,
     /// The input is used up.
     NeedInput,
 }
@@ -63,6 +60,12 @@ impl DataScanner {
         Self::default()
     }
 
+    /// A CR without LF behind it or an LF without CR before it was in the text so far.
+    #[must_use]
+    pub fn saw_bare_line_end(&self) -> bool {
+        self.bare_line_end
+    }
+
     /// Splits the next event off the front of `input`.
     pub fn next(&mut self, input: &mut Bytes) -> DataEvent {
         while let Some(first) = input.first() {
@@ -71,7 +74,7 @@ impl DataScanner {
                 (Place::Dot, b'\r') => self.pass(Place::DotCr, input),
                 (Place::DotCr, b'\n') => {
                     input.advance(1);
-                    return DataEvent::End { bare_line_end: self.bare_line_end };
+                    return DataEvent::End;
                 }
                 (Place::DotCr, _) => {
                     self.place = Place::Text;
@@ -148,9 +151,9 @@ mod tests {
                         assert!(!slice.is_empty(), "a slice of text holds at least one octet");
                         text.extend_from_slice(&slice);
                     }
-                    DataEvent::End { bare_line_end } => {
+                    DataEvent::End => {
                         let rest = [&input, &stream[pair[1]..]].concat();
-                        return Some((text, bare_line_end, rest));
+                        return Some((text, scanner.saw_bare_line_end(), rest));
                     }
                     DataEvent::NeedInput => break,
                 }
@@ -200,7 +203,7 @@ mod tests {
         let mut scanner = DataScanner::new();
         let DataEvent::Text(slice) = scanner.next(&mut input) else { panic!("text comes first") };
         assert_eq!((&*slice, slice.as_ptr()), (&b"a: b\r\n\r\nc\r\n"[..], received));
-        assert_eq!(scanner.next(&mut input), DataEvent::End { bare_line_end: false });
+        assert_eq!(scanner.next(&mut input), DataEvent::End);
         assert_eq!(input, "NOOP\r\n");
     }
 
