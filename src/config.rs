@@ -169,7 +169,8 @@ impl fmt::Display for ConfigError {
                 write!(f, "--recipients {}: {error}", path.display())
             }
             Self::ListLine(path, error) => {
-                write!(f, "{}:{}: '{}': {}", path.display(), error.line, error.text, error.reason)
+                let line = error.line.unwrap_or_default();
+                write!(f, "{}:{line}: '{}': {}", path.display(), error.text, error.reason)
             }
         }
     }
@@ -300,8 +301,8 @@ pub fn recipients(settings: &RecipientSettings, listen: &[SocketAddr]) -> Result
     let text =
         std::fs::read_to_string(path).map_err(|error| ConfigError::ListUnreadable(path.clone(), error))?;
     Recipients::listed(domains(), Some(&text)).map_err(|error| match error.line {
-        0 => ConfigError::Domain(error),
-        _ => ConfigError::ListLine(path.clone(), error),
+        None => ConfigError::Domain(error),
+        Some(_) => ConfigError::ListLine(path.clone(), error),
     })
 }
 

@@ -16,7 +16,6 @@ use crate::log::{PreparedSegment, Storage, Writer, prepare};
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The commit thread's hold on its helper.
-#[derive(Debug)]
 pub(super) struct Preparation<S: Storage> {
     requests: Sender<()>,
     results: Receiver<io::Result<PreparedSegment<S::File>>>,

@@ -1,0 +1,67 @@
+//! The command line: one file per subcommand turns arguments into a call and the result into output.
+
+mod load;
+mod quick;
+mod sink;
+mod smtp_source;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::error::{Error, Result};
+
+/// Benchmarks of mailrace and of any other SMTP server.
+#[derive(Debug, Parser)]
+#[command(name = "mailrace-bench", version)]
+enum Command {
+    Load(load::LoadArguments),
+    Quick(quick::QuickArguments),
+    SmtpSource(smtp_source::SmtpSourceArguments),
+    Sink(sink::SinkArguments),
+}
+
+/// Runs the command line; 0 when done, 1 when a bound was missed, 69 when the benchmark could not be run.
+pub fn run() -> ExitCode {
+    const UNAVAILABLE: u8 = 69; // EX_UNAVAILABLE of sysexits.h
+    let outcome = match Command::parse() {
+        Command::Load(arguments) => load::run(&arguments),
+        Command::Quick(arguments) => quick::run(&arguments),
+        Command::SmtpSource(arguments) => smtp_source::run(&arguments),
+        Command::Sink(arguments) => sink::run(&arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("mailrace-bench: {error}");
+        ExitCode::from(UNAVAILABLE)
+    })
+}
+
+/// Where a JSON result goes.
+#[derive(Debug, clap::Args)]
+struct JsonArgument {
+    /// Write the result as JSON to FILE, or to standard output for `-`
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl JsonArgument {
+    fn is_stdout(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
+
+    fn write(&self, result: &impl serde::Serialize) -> Result<()> {
+        let Some(path) = &self.json else { return Ok(()) };
+        let attempt = || format!("write {}", path.display());
+        let mut text = serde_json::to_string_pretty(result)
+            .map_err(|e| Error::system(attempt(), std::io::Error::from(e)))?;
+        text.push('\n');
+        let written = if self.is_stdout() {
+            std::io::stdout().write_all(text.as_bytes())
+        } else {
+            std::fs::write(path, text)
+        };
+        written.map_err(|e| Error::system(attempt(), e))
+    }
+}

@@ -1,0 +1,72 @@
+//! `mailrace-bench smtp-source`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::JsonArgument;
+use super::quick::ServerArguments;
+use crate::error::Result;
+use crate::mailrace::Durability;
+use crate::smtp_source::{self, SmtpSourceOptions, defaults};
+use crate::units::parse_size;
+
+/// Compare mailrace with Postfix's smtp-sink, both driven by Postfix's smtp-source; exit code 1 when mailrace uses more CPU
+#[derive(Debug, clap::Args)]
+pub(super) struct SmtpSourceArguments {
+    #[command(flatten)]
+    server: ServerArguments,
+    /// mailrace's durability mode
+    #[arg(long, value_enum, default_value_t = Durability::Sync)]
+    durability: Durability,
+    /// smtp-source [default: in PATH or under target/peers]
+    #[arg(long, value_name = "FILE")]
+    smtp_source: Option<PathBuf>,
+    /// smtp-sink [default: in PATH or under target/peers]
+    #[arg(long, value_name = "FILE")]
+    smtp_sink: Option<PathBuf>,
+    /// Sessions at once
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    sessions: usize,
+    /// Size of each message, headers not included
+    #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = parse_size)]
+    size: usize,
+    /// Messages of a run over reused connections
+    #[arg(long, value_name = "N", default_value_t = defaults::REUSED_COUNT)]
+    reused_count: u64,
+    /// Messages of a run with a new connection for each
+    #[arg(long, value_name = "N", default_value_t = defaults::NEW_COUNT)]
+    new_count: u64,
+    /// How often to measure each
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: usize,
+    #[command(flatten)]
+    json: JsonArgument,
+}
+
+pub(super) fn run(arguments: &SmtpSourceArguments) -> Result<ExitCode> {
+    let server = &arguments.server;
+    let (smtp_source, smtp_sink) =
+        smtp_source::find_programs(arguments.smtp_source.as_deref(), arguments.smtp_sink.as_deref())?;
+    let options = SmtpSourceOptions {
+        mailrace: server.binary()?,
+        arguments: server.arguments.clone(),
+        durability: arguments.durability,
+        smtp_source,
+        smtp_sink,
+        parent_dir: server.data_dir.clone(),
+        afterwards: server.afterwards(),
+        server_cores: server.server_cores.clone(),
+        load_cores: server.load_cores.clone(),
+        sessions: arguments.sessions,
+        size: arguments.size,
+        reused_count: arguments.reused_count.max(1),
+        new_count: arguments.new_count.max(1),
+        rounds: arguments.rounds.max(1),
+    };
+    let report = smtp_source::run(&options, &mut |what| eprintln!("mailrace-bench: {what}"))?;
+    if !arguments.json.is_stdout() {
+        println!("{}", report.markdown());
+    }
+    arguments.json.write(&report)?;
+    Ok(if report.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,78 @@
+//! The machine a figure was taken on, and its limits.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// What identifies a host in a report.
+#[derive(Clone, Debug, Serialize)]
+pub struct Host {
+    /// The host's name.
+    pub name: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// The processor as it names itself.
+    pub processor: String,
+    /// Cores the system has online.
+    pub core_count: usize,
+    /// Main memory in MiB.
+    pub memory_mib: u64,
+    /// Threads that ran or wanted to, averaged over the minute before: what else went on.
+    pub load_average: f64,
+}
+
+impl Host {
+    /// This machine; what it does not tell stays empty or 0.
+    pub fn this() -> Self {
+        let uname = rustix::system::uname();
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let memory_kib = field(&read("/proc/meminfo"), "MemTotal")
+            .and_then(|value| value.split(' ').next()?.parse::<u64>().ok())
+            .unwrap_or(0);
+        Self {
+            name: uname.nodename().to_string_lossy().into_owned(),
+            kernel: uname.release().to_string_lossy().into_owned(),
+            processor: field(&read("/proc/cpuinfo"), "model name").unwrap_or_default(),
+            core_count: std::thread::available_parallelism().map_or(0, usize::from),
+            memory_mib: memory_kib >> 10,
+            load_average: read("/proc/loadavg").split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0),
+        }
+    }
+}
+
+/// The value behind the first `name : value` line.
+fn field(text: &str, name: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.split(':').next().is_some_and(|n| n.trim() == name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// Sees to it that `count` descriptors can be open at once.
+///
+/// # Errors
+/// When the hard limit is lower.
+pub fn raise_descriptor_limit(count: u64) -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= count) {
+        return Ok(());
+    }
+    if limit.maximum.is_some_and(|maximum| maximum < count) {
+        let maximum = limit.maximum.unwrap_or(0);
+        let attempt = format!("open {count} descriptors, {maximum} being the hard limit");
+        return Err(Error::system(attempt, rustix::io::Errno::MFILE));
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum: limit.maximum })
+        .map_err(|e| Error::system(format!("raise the descriptor limit to {count}"), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let text = "model\t\t: 207\nmodel name\t: A CPU: fast\n";
+        assert_eq!(field(text, "model name").as_deref(), Some("A CPU: fast"));
+        assert_eq!(field(text, "name"), None);
+    }
+}

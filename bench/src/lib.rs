@@ -1,0 +1,30 @@
+//! The benchmarks of mailrace: a load generator, the programs it is compared with, the floor of the disk.
+//!
+//! ```text
+//! load        many senders, one thread per core, against any SMTP server
+//! quick       mailrace in its modes over a few numbers of connections, beside the floor of the disk
+//! smtp-source mailrace against Postfix's smtp-sink, both driven by Postfix's smtp-source
+//! sink        a server that keeps nothing: what the load is proven on
+//! ```
+//! Below them: `mailrace` and `process` (servers as child processes), `workspace` (their data), `floor` (what the
+//! disk gives), `poll` (readiness), `cpu` (pinning and processor time), `host`, `stats`, `table`, `units`, `error`.
+//!
+//! Every figure stands beside what it was measured with, and server and load run on cores of their own.
+
+pub mod cli;
+pub mod cpu;
+pub mod error;
+pub mod floor;
+pub mod host;
+pub mod load;
+pub mod mailrace;
+pub mod peers;
+pub mod poll;
+pub mod process;
+pub mod quick;
+pub mod sink;
+pub mod smtp_source;
+pub mod stats;
+pub mod table;
+pub mod units;
+pub mod workspace;

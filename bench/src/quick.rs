@@ -1,0 +1,313 @@
+//! mailrace's own figures in a few minutes: every durability mode over a few numbers of connections, server on
+//! its cores and load on others, beside the floor of the disk taken in the same minute.
+//!
+//! Rounds are interleaved: a window in which the machine is slow falls on all cells alike, and each figure is the
+//! median of its rounds.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::floor::{self, Floor};
+use crate::host::Host;
+use crate::load::report::LoadReport;
+use crate::load::script::MailShape;
+use crate::load::session::Pipelining;
+use crate::load::{self, Amount, LoadOptions};
+use crate::mailrace::{Durability, Mailrace, MailraceOptions, Totals};
+use crate::stats::{Spread, thousands};
+use crate::table::Table;
+use crate::units::CoreList;
+use crate::workspace::{Afterwards, Workspace};
+
+/// What is measured, and where.
+#[derive(Clone, Debug)]
+pub struct QuickOptions {
+    /// The server's program.
+    pub mailrace: PathBuf,
+    /// Further arguments of its `serve`.
+    pub arguments: Vec<String>,
+    /// Where data goes, in a new directory.
+    pub parent_dir: PathBuf,
+    /// What becomes of it.
+    pub afterwards: Afterwards,
+    /// The server's cores.
+    pub server_cores: CoreList,
+    /// The load's cores.
+    pub load_cores: CoreList,
+    /// Modes, in the order of the table.
+    pub modes: Vec<Durability>,
+    /// Numbers of connections.
+    pub connections: Vec<usize>,
+    /// Octets of a message.
+    pub size: usize,
+    /// When commands are sent ahead of replies.
+    pub pipelining: Pipelining,
+    /// How often each cell is measured.
+    pub rounds: usize,
+    /// Before each measurement.
+    pub warm_up: Duration,
+    /// Each measurement.
+    pub duration: Duration,
+}
+
+/// Records before each sync of the floor's loops.
+const FLOOR_RECORDS: [usize; 2] = [1, 64];
+
+/// Everything measured.
+#[derive(Debug, Serialize)]
+pub struct QuickReport {
+    host: Host,
+    mailrace: PathBuf,
+    arguments: Vec<String>,
+    driver: String,
+    server_cores: CoreList,
+    load_cores: CoreList,
+    size: usize,
+    pipelining: Pipelining,
+    warm_up_s: f64,
+    duration_s: f64,
+    data_dir: PathBuf,
+    /// One entry a round, one row a loop.
+    floors: Vec<Vec<Floor>>,
+    /// One entry a cell of the table.
+    cells: Vec<Cell>,
+}
+
+/// One mode with one number of connections.
+#[derive(Debug, Serialize)]
+pub struct Cell {
+    durability: Durability,
+    connections: usize,
+    /// Accepted messages per second.
+    rate: Spread,
+    /// Median time to 250.
+    p50_us: Spread,
+    /// 99th percentile of the time to 250.
+    p99_us: Spread,
+    /// The server's processor time per message, all its threads.
+    server_cpu_us: Spread,
+    /// Cores the server kept busy.
+    server_busy: Spread,
+    /// The load's processor time per message.
+    load_cpu_us: Spread,
+    /// Synchronous writes per message, over the whole run.
+    syncs_per_message: Spread,
+    runs: Vec<Run>,
+}
+
+/// One measurement.
+#[derive(Debug, Serialize)]
+struct Run {
+    load: LoadReport,
+    totals: Totals,
+    /// Whether the server's count of messages is the load's count of 250s.
+    counts_agree: bool,
+}
+
+/// Measures all rounds; `progress` is told what is about to be measured.
+///
+/// # Errors
+/// When the server cannot be run or driven, or its data not be written.
+pub fn run(options: &QuickOptions, progress: &mut dyn FnMut(&str)) -> Result<QuickReport> {
+    let mut workspace = Workspace::new(&options.parent_dir, options.afterwards)?;
+    let shapes: Vec<(usize, Durability)> = options
+        .connections
+        .iter()
+        .flat_map(|connections| options.modes.iter().map(|mode| (*connections, *mode)))
+        .collect();
+    let mut floors = Vec::new();
+    let mut runs: Vec<Vec<Run>> = shapes.iter().map(|_| Vec::new()).collect();
+    let mut driver = String::new();
+    for round in 1..=options.rounds {
+        progress(&format!("round {round} of {}: floor", options.rounds));
+        floors.push(measure_floor(options, &mut workspace)?);
+        for (shape, runs) in shapes.iter().zip(&mut runs) {
+            let (connections, mode) = *shape;
+            progress(&format!(
+                "round {round} of {}: {} over {connections} connections",
+                options.rounds,
+                mode.name()
+            ));
+            let (run, used) = measure(options, &mut workspace, mode, connections)?;
+            runs.push(run);
+            driver = used;
+        }
+    }
+    let mut cells: Vec<Cell> = shapes
+        .into_iter()
+        .zip(runs)
+        .map(|((connections, mode), runs)| Cell::of(mode, connections, runs))
+        .collect();
+    cells.sort_by_key(|cell| options.modes.iter().position(|mode| *mode == cell.durability));
+    Ok(QuickReport {
+        host: Host::this(),
+        mailrace: options.mailrace.clone(),
+        arguments: options.arguments.clone(),
+        driver,
+        server_cores: options.server_cores.clone(),
+        load_cores: options.load_cores.clone(),
+        size: options.size,
+        pipelining: options.pipelining,
+        warm_up_s: options.warm_up.as_secs_f64(),
+        duration_s: options.duration.as_secs_f64(),
+        data_dir: workspace.root().to_owned(),
+        floors,
+        cells,
+    })
+}
+
+fn measure_floor(options: &QuickOptions, workspace: &mut Workspace) -> Result<Vec<Floor>> {
+    let directory = workspace.fresh_made()?;
+    let time = (options.duration / 4).min(Duration::from_millis(500));
+    let floor = floor::measure(&directory, &options.server_cores.0, &FLOOR_RECORDS, time)?;
+    workspace.put_aside(&directory)?;
+    Ok(floor)
+}
+
+fn measure(
+    options: &QuickOptions,
+    workspace: &mut Workspace,
+    durability: Durability,
+    connection_count: usize,
+) -> Result<(Run, String)> {
+    let server = MailraceOptions {
+        binary: options.mailrace.clone(),
+        cores: options.server_cores.clone(),
+        durability,
+        data_dir: workspace.fresh(),
+        arguments: options.arguments.clone(),
+    };
+    let mailrace = Mailrace::start(&server)?;
+    let load = load::run(&LoadOptions {
+        target: mailrace.address(),
+        cores: options.load_cores.0.clone(),
+        connection_count,
+        messages_per_connection: None,
+        pipelining: options.pipelining,
+        mail: MailShape::of_size(options.size),
+        amount: Amount::For { warm_up: options.warm_up, duration: options.duration },
+        server_pid: Some(mailrace.pid()),
+    })?;
+    let driver = mailrace.driver().to_owned();
+    let totals = mailrace.stop(&server)?;
+    workspace.put_aside(&server.data_dir)?;
+    let counts_agree = totals.messages == load.messages_overall.accepted;
+    Ok((Run { load, totals, counts_agree }, driver))
+}
+
+impl Cell {
+    fn of(durability: Durability, connections: usize, runs: Vec<Run>) -> Self {
+        let spread = |figure: fn(&Run) -> f64| Spread::of(runs.iter().map(figure));
+        Self {
+            durability,
+            connections,
+            rate: spread(|run| run.load.rate),
+            p50_us: spread(|run| run.load.time_to_250_us.p50),
+            p99_us: spread(|run| run.load.time_to_250_us.p99),
+            server_cpu_us: spread(|run| run.load.server.map_or(0.0, |server| server.cpu_us_per_message)),
+            server_busy: spread(|run| run.load.server.map_or(0.0, |server| server.cores_busy)),
+            load_cpu_us: spread(|run| run.load.load.cpu_us_per_message),
+            syncs_per_message: spread(|run| run.totals.syncs as f64 / run.totals.messages.max(1) as f64),
+            runs,
+        }
+    }
+}
+
+impl QuickReport {
+    /// The tables, for a terminal or a page.
+    pub fn markdown(&self) -> String {
+        let host = &self.host;
+        format!(
+            "mailrace {driver}, cores {server}; load on cores {load}, {size} octets a message, pipelining {how:?}, \
+             connections kept, {seconds} s a run, median of {rounds} (min-max).\n\
+             {processor}, {cores} cores, Linux {kernel}; data in {dir}.\n\n{cells}\n\
+             The floor: write + sync of 4 KiB records on blocks already written, nothing else, same directory.\n\n\
+             {floor}{doubts}",
+            driver = self.driver,
+            server = self.server_cores,
+            load = self.load_cores,
+            size = thousands(&self.size.to_string()),
+            how = self.pipelining,
+            seconds = self.duration_s,
+            rounds = self.floors.len(),
+            processor = host.processor,
+            cores = host.core_count,
+            kernel = host.kernel,
+            dir = self.data_dir.display(),
+            cells = self.cell_table(),
+            floor = self.floor_table(),
+            doubts = self.doubts(),
+        )
+    }
+
+    fn cell_table(&self) -> Table {
+        let mut table = Table::new(&[
+            "mode",
+            "connections",
+            "messages/s",
+            "p50 us",
+            "p99 us",
+            "server CPU us/message",
+            "server cores",
+            "load CPU us/message",
+            "syncs/message",
+        ]);
+        for cell in &self.cells {
+            table.row(vec![
+                cell.durability.name().into(),
+                thousands(&cell.connections.to_string()),
+                cell.rate.words(0),
+                cell.p50_us.words(0),
+                cell.p99_us.words(0),
+                cell.server_cpu_us.words(1),
+                format!("{:.2}", cell.server_busy.median),
+                format!("{:.1}", cell.load_cpu_us.median),
+                format!("{:.4}", cell.syncs_per_message.median),
+            ]);
+        }
+        table
+    }
+
+    fn floor_table(&self) -> Table {
+        let mut table =
+            Table::new(&["records/sync", "records/s", "syncs/s", "p50 us", "p99 us", "CPU us/record"]);
+        for (index, records) in FLOOR_RECORDS.into_iter().enumerate() {
+            let spread = |figure: &dyn Fn(&Floor) -> f64| {
+                Spread::of(self.floors.iter().filter_map(|floor| floor.get(index)).map(figure))
+            };
+            table.row(vec![
+                records.to_string(),
+                spread(&|floor| floor.records_per_s).words(0),
+                spread(&|floor| floor.records_per_s / records as f64).words(0),
+                spread(&|floor| floor.sync_us.p50).words(0),
+                spread(&|floor| floor.sync_us.p99).words(0),
+                spread(&|floor| floor.cpu_us_per_record).words(2),
+            ]);
+        }
+        table
+    }
+
+    /// What a reader must know before trusting a cell; empty when there is nothing.
+    fn doubts(&self) -> String {
+        let mut text = String::new();
+        for cell in &self.cells {
+            let name = format!("{} over {} connections", cell.durability.name(), cell.connections);
+            for run in &cell.runs {
+                if !run.counts_agree {
+                    let (stored, answered) = (run.totals.messages, run.load.messages_overall.accepted);
+                    text += &format!("\n{name}: the server counts {stored} messages, the load {answered}.");
+                }
+                for (failure, count) in &run.load.failures {
+                    text += &format!("\n{name}: failed {count} times: {failure}.");
+                }
+            }
+            if cell.load_cpu_us.median > cell.server_cpu_us.median {
+                text += &format!("\n{name}: the load costs more than the server.");
+            }
+        }
+        text
+    }
+}

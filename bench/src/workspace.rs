@@ -1,0 +1,108 @@
+//! Where benchmarks keep data: a fresh directory for each run of a server, used ones put aside.
+//!
+//! File systems slow down near recently deleted files, so nothing is deleted between measurements unless space
+//! runs short; what a run left in the page cache is written out before the next one begins.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::error::{Error, Result};
+
+/// With less free space than this, used directories are deleted at once instead of at the end.
+const FREE_SPACE_MIN: u64 = 16 << 30;
+
+/// The data of one benchmark; deleted when dropped, unless it is to be kept.
+#[derive(Debug)]
+pub struct Workspace {
+    root: PathBuf,
+    run_count: usize,
+    is_kept: bool,
+}
+
+/// Whether the data of a benchmark outlives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// It is deleted.
+    Delete,
+    /// It stays.
+    Keep,
+}
+
+impl Workspace {
+    /// A new directory under `parent`, which is made where it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(parent: &Path, afterwards: Afterwards) -> Result<Self> {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let root = parent.join(format!("{seconds}-{}", std::process::id()));
+        let attempt = |e| Error::system(format!("make {}", root.display()), e);
+        std::fs::create_dir_all(&root).map_err(attempt)?;
+        let root = root.canonicalize().map_err(attempt)?;
+        Ok(Self { root, run_count: 0, is_kept: afterwards == Afterwards::Keep })
+    }
+
+    /// The directory all runs lie in.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The path of a directory for one run, not made yet.
+    pub fn fresh(&mut self) -> PathBuf {
+        self.run_count += 1;
+        self.root.join(format!("run-{:03}", self.run_count))
+    }
+
+    /// A directory for one run.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn fresh_made(&mut self) -> Result<PathBuf> {
+        let directory = self.fresh();
+        std::fs::create_dir(&directory)
+            .map_err(|e| Error::system(format!("make {}", directory.display()), e))?;
+        Ok(directory)
+    }
+
+    /// A run is over: writes out what it left in the page cache, so that the next one does not pay for it.
+    ///
+    /// # Errors
+    /// When the file system cannot be synced, or a directory not be deleted.
+    pub fn put_aside(&self, directory: &Path) -> Result<()> {
+        let attempt = |e| Error::system(format!("sync the file system of {}", self.root.display()), e);
+        let space = rustix::fs::statvfs(&self.root).map_err(|e| attempt(e.into()))?;
+        if space.f_bavail * space.f_frsize < FREE_SPACE_MIN && !self.is_kept && directory.exists() {
+            std::fs::remove_dir_all(directory)
+                .map_err(|e| Error::system(format!("delete {}", directory.display()), e))?;
+        }
+        let root = File::open(&self.root).map_err(attempt)?;
+        rustix::fs::syncfs(&root).map_err(|e| attempt(e.into()))
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        let deleted = if self.is_kept { Ok(()) } else { std::fs::remove_dir_all(&self.root) };
+        if let Err(error) = deleted {
+            eprintln!("mailrace-bench: {} stays behind: {error}", self.root.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_run_gets_a_directory_and_all_go_in_the_end() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let mut workspace = Workspace::new(parent.path(), Afterwards::Delete).expect("a workspace");
+        let (one, two) = (workspace.fresh_made().expect("a run's directory"), workspace.fresh());
+        assert_ne!(one, two);
+        workspace.put_aside(&one).expect("put aside");
+        let root = workspace.root().to_owned();
+        drop(workspace);
+        assert!(!root.exists());
+    }
+}

@@ -1,0 +1,166 @@
+//! The load against the null sink and against servers that misbehave: whatever is sent is counted, once.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mailrace_bench::error::Error;
+use mailrace_bench::load::report::LoadReport;
+use mailrace_bench::load::script::MailShape;
+use mailrace_bench::load::session::Pipelining;
+use mailrace_bench::load::{self, Amount, LoadOptions};
+use mailrace_bench::sink::Sink;
+
+fn options(target: SocketAddr) -> LoadOptions {
+    LoadOptions {
+        target,
+        cores: Vec::new(),
+        connection_count: 7,
+        messages_per_connection: None,
+        pipelining: Pipelining::Announced,
+        mail: MailShape::of_size(4096),
+        amount: Amount::Count(500),
+        server_pid: None,
+    }
+}
+
+fn sink() -> Sink {
+    Sink::start("127.0.0.1:0".parse().expect("an address"), None).expect("a sink")
+}
+
+fn assert_all_accepted(report: &LoadReport, sink: &Sink, count: u64) {
+    assert_eq!((report.messages.accepted, report.messages.total()), (count, count));
+    assert_eq!(sink.accepted_count(), count);
+    assert_eq!(report.time_to_250_us.count, count);
+    assert_eq!(report.failures.len(), 0, "{:?}", report.failures);
+}
+
+#[test]
+fn every_manner_of_sending_counts_what_the_sink_counts() {
+    for pipelining in [Pipelining::Always, Pipelining::Announced, Pipelining::Never] {
+        for messages_per_connection in [None, Some(1), Some(3)] {
+            let sink = sink();
+            let options = LoadOptions { pipelining, messages_per_connection, ..options(sink.address()) };
+            let report = load::run(&options).expect("a run");
+            assert_all_accepted(&report, &sink, 500);
+            if messages_per_connection == Some(1) {
+                // Each thread's share of connections may be opened once more at the end, to find nothing left.
+                assert!((500..=507).contains(&report.connections_opened), "{}", report.connections_opened);
+            }
+        }
+    }
+}
+
+#[test]
+fn several_threads_several_recipients_and_large_texts_add_up() {
+    let sink = sink();
+    let mut options = LoadOptions { cores: vec![0, 0, 0], ..options(sink.address()) };
+    options.mail.recipient_count = 5;
+    options.mail.size = 3 << 20;
+    options.amount = Amount::Count(40);
+    let report = load::run(&options).expect("a run");
+    assert_all_accepted(&report, &sink, 40);
+}
+
+#[test]
+fn a_timed_run_counts_only_its_window_but_knows_the_whole() {
+    let sink = sink();
+    let (warm_up, duration) = (Duration::from_millis(50), Duration::from_millis(100));
+    let amount = Amount::For { warm_up, duration };
+    let server_pid = Some(std::process::id());
+    let report = load::run(&LoadOptions { amount, server_pid, ..options(sink.address()) }).expect("a run");
+    assert_eq!(report.messages_overall.accepted, sink.accepted_count());
+    assert!(report.messages.accepted > 0 && report.messages.accepted < report.messages_overall.accepted);
+    assert!(report.window_s >= 0.1 && report.server.is_some());
+}
+
+/// Says each of `sayings` to one connection after another, reading something before each but the first.
+fn server(connections: usize, sayings: &'static [&'static str]) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let thread = std::thread::spawn(move || {
+        for _ in 0..connections {
+            let (mut socket, _) = listener.accept().expect("a connection");
+            for (index, saying) in sayings.iter().enumerate() {
+                if index > 0 {
+                    let _ = socket.read(&mut [0; 9000]).expect("something said");
+                }
+                socket.write_all(saying.as_bytes()).expect("somebody who listens");
+            }
+        }
+    });
+    (address, thread)
+}
+
+#[test]
+fn refusals_are_counted_by_reply_code() {
+    let (address, server) = server(
+        1,
+        &[
+            "220 x\r\n",
+            "250 x\r\n",
+            "250 a\r\n250 b\r\n354 c\r\n",
+            "452 full\r\n250 a\r\n550 b\r\n503 c\r\n",
+            "221 d\r\n",
+        ],
+    );
+    let pipelining = Pipelining::Always;
+    let amount = Amount::Count(2);
+    let report = load::run(&LoadOptions { pipelining, amount, connection_count: 1, ..options(address) });
+    let report = report.expect("a run");
+    server.join().expect("the server's script");
+    assert_eq!((report.messages.accepted, report.messages.refused), (0, 2));
+    let failures: Vec<(&str, u64)> = report.failures.iter().map(|(f, n)| (f.as_str(), *n)).collect();
+    assert_eq!(failures, [("452 to end of data", 1), ("503 to DATA", 1), ("550 to RCPT", 1)]);
+}
+
+#[test]
+fn a_connection_closed_in_the_middle_loses_one_message_and_sends_the_next_on_another() {
+    let (address, server) = server(2, &["220 x\r\n", "250 x\r\n", "250 a\r\n250 b\r\n354 c\r\n", ""]);
+    let amount = Amount::Count(2);
+    let pipelining = Pipelining::Always;
+    let report = load::run(&LoadOptions { pipelining, amount, connection_count: 1, ..options(address) });
+    let report = report.expect("a run");
+    server.join().expect("the server's script");
+    assert_eq!((report.messages.lost, report.messages.total()), (2, 2));
+}
+
+#[test]
+fn a_server_that_is_no_smtp_server_ends_the_run_with_an_error_or_counts() {
+    let closed =
+        TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port nobody listens on");
+    let duration = Duration::from_millis(120);
+    let amount = Amount::For { warm_up: Duration::ZERO, duration };
+    let report = load::run(&LoadOptions { amount, ..options(closed) }).expect("a run");
+    assert_eq!(report.messages.total(), 0);
+    assert!(report.failures.keys().any(|failure| failure.starts_with("connect: ")), "{:?}", report.failures);
+}
+
+#[test]
+fn a_core_that_does_not_exist_is_an_error() {
+    let error = load::run(&LoadOptions { cores: vec![1000], ..options(sink().address()) });
+    assert!(matches!(error, Err(Error::System { .. })), "{error:?}");
+}
+
+#[test]
+fn the_command_writes_json_with_every_input_and_figure() {
+    let sink = sink();
+    let output = Command::new(env!("CARGO_BIN_EXE_mailrace-bench"))
+        .args(["load", &sink.address().to_string(), "--connections", "3", "--count", "50", "--size", "1KiB"])
+        .args(["--reuse", "4", "--pipelining", "never", "--json", "-"])
+        .output()
+        .expect("the command");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("nothing but JSON");
+    assert_eq!(json["messages"]["accepted"], 50);
+    assert_eq!(json["input"]["messages_per_connection"], 4);
+    assert_eq!(json["input"]["pipelining"], "never");
+    for figure in
+        ["/rate", "/time_to_250_us/p99", "/connect_us/p50", "/load/cpu_us_per_message", "/host/core_count"]
+    {
+        assert!(json.pointer(figure).is_some_and(serde_json::Value::is_number), "{figure}");
+    }
+    assert_eq!(sink.accepted_count(), 50);
+}
