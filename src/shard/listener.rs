@@ -189,6 +189,8 @@ impl Listener {
                 net::sleep(ACCEPT_REST).await;
             }
         }
+        shard.listening.set(shard.listening.get() - 1);
+        shard.doorbell.ring();
     }
 
     /// Accepts what the kernel has queued, then listens no more.

@@ -26,7 +26,8 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
-use std::rc::Rc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -38,7 +39,7 @@ use self::listener::Listener;
 use self::net::{Reactor, Readiness};
 use self::tickets::Tickets;
 use crate::handoff::{Doorbell, ShardPort};
-use crate::observe::ShardCounters;
+use crate::observe::{Event, ShardCounters};
 use crate::smtp::SessionOptions;
 use crate::wire::recv_buffer::RecvBuffer;
 
@@ -181,7 +182,7 @@ pub fn spawn(options: ShardOptions) -> Result<Shard, ShardError> {
     let (started, starting): (SyncSender<_>, Receiver<Result<DriverInUse, ShardError>>) = sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("shard-{}", options.index)).spawn({
         let drain = drain.clone();
-        move || run(options, &drain, &started)
+        move || run_or_abort(options, &drain, &started)
     });
     let thread = thread.map_err(ShardError::Thread)?;
     let driver = starting.recv().unwrap_or(Err(ShardError::Panicked))?;
@@ -202,6 +203,23 @@ struct State {
     phase: Cell<Phase>,
     /// Connections that exist.
     open: Cell<usize>,
+    /// Accept loops that run.
+    listening: Cell<usize>,
+}
+
+/// Sessions have guards of their own, so a panic that arrives here is one of the shard itself. Its sockets would
+/// go on taking connections that nobody serves: better to end the process, whose supervisor starts it anew. What
+/// was answered 250 is safe, and what was not is still with its sender.
+fn run_or_abort(
+    options: ShardOptions,
+    drain: &ShardDrain,
+    started: &SyncSender<Result<DriverInUse, ShardError>>,
+) {
+    let index = options.index;
+    if catch_unwind(AssertUnwindSafe(|| run(options, drain, started))).is_err() {
+        Event::new("shard-panicked").field("shard", index).emit();
+        std::process::abort();
+    }
 }
 
 fn run(options: ShardOptions, drain: &ShardDrain, started: &SyncSender<Result<DriverInUse, ShardError>>) {
@@ -241,16 +259,20 @@ fn open(options: ShardOptions) -> io::Result<Opened> {
         deadlines: RefCell::new(Deadlines::new(options.limits.idle_timeout)),
         phase: Cell::new(Phase::Running),
         open: Cell::new(0),
+        listening: Cell::new(0),
     };
     Ok((Rc::new(state), listeners, bell))
 }
 
 /// The main task: starts the others and hears the doorbell until the shard is over.
 async fn attend(shard: Rc<State>, listeners: Vec<Rc<Listener>>, bell: Readiness, drain: &ShardDrain) {
+    shard.listening.set(listeners.len());
     for listener in &listeners {
         net::spawn(Rc::clone(listener).run(Rc::clone(&shard)));
     }
-    net::spawn(sweep(Rc::clone(&shard)));
+    // A task that still waits when the runtime goes is never dropped: only the others may own the shard, since the
+    // commit thread ends when all ports are gone.
+    net::spawn(sweep(Rc::downgrade(&shard), shard.deadlines.borrow().interval()));
     while !shard.is_over() {
         if bell.readable().await.is_err() {
             return;
@@ -261,15 +283,15 @@ async fn attend(shard: Rc<State>, listeners: Vec<Rc<Listener>>, bell: Readiness,
             shard.phase.set(Phase::Draining);
             listeners.iter().for_each(|listener| listener.close(&shard));
             shard.deadlines.borrow().end_idle();
-            net::spawn(cut(Rc::clone(&shard)));
+            net::spawn(cut(Rc::downgrade(&shard), shard.limits.drain_timeout));
         }
     }
 }
 
-async fn sweep(shard: Rc<State>) {
-    let interval = shard.deadlines.borrow().interval();
+async fn sweep(shard: Weak<State>, interval: Duration) {
     loop {
         net::sleep(interval).await;
+        let Some(shard) = shard.upgrade() else { return };
         let timed_out = shard.deadlines.borrow_mut().sweep();
         shard.counters.timeouts.add(timed_out);
         if shard.phase.get() == Phase::Cut {
@@ -279,14 +301,16 @@ async fn sweep(shard: Rc<State>) {
 }
 
 /// Ends the waits for clients once the drain has lasted long enough.
-async fn cut(shard: Rc<State>) {
-    net::sleep(shard.limits.drain_timeout).await;
-    shard.phase.set(Phase::Cut);
-    shard.deadlines.borrow().end_all();
+async fn cut(shard: Weak<State>, drain_timeout: Duration) {
+    net::sleep(drain_timeout).await;
+    if let Some(shard) = shard.upgrade() {
+        shard.phase.set(Phase::Cut);
+        shard.deadlines.borrow().end_all();
+    }
 }
 
 impl State {
     fn is_over(&self) -> bool {
-        self.phase.get() != Phase::Running && self.open.get() == 0
+        self.phase.get() != Phase::Running && self.open.get() == 0 && self.listening.get() == 0
     }
 }

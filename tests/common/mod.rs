@@ -1,6 +1,6 @@
 //! Servers for tests: in this process or in one of their own, on a port and in a directory of their own.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
