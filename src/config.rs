@@ -150,7 +150,11 @@ impl fmt::Display for ConfigError {
                  whom mail is taken with --domain or --recipients, or ask for it with --accept-any"
             ),
             Self::Cores { refused, allowed } if refused.is_empty() => {
-                write!(f, "--cores asks for more cores than the {} this process may use ({allowed:?})", allowed.len())
+                write!(
+                    f,
+                    "--cores asks for more cores than the {} this process may use ({allowed:?})",
+                    allowed.len()
+                )
             }
             Self::Cores { refused, allowed } => {
                 write!(f, "--cores names {refused:?}, but this process may use only {allowed:?}")
@@ -224,7 +228,10 @@ impl Config {
             return limit("--max-message-size", "between 1B and 2GiB".to_owned());
         }
         if self.queue.octets_max < self.limits.message_size_max {
-            return limit("--queue-bytes", format!("at least --max-message-size ({}B)", self.limits.message_size_max));
+            return limit(
+                "--queue-bytes",
+                format!("at least --max-message-size ({}B)", self.limits.message_size_max),
+            );
         }
         let counts = [
             ("--max-recipients", self.limits.recipients_max),
@@ -290,7 +297,8 @@ pub fn recipients(settings: &RecipientSettings, listen: &[SocketAddr]) -> Result
     let Some(path) = &settings.list else {
         return Recipients::listed(domains(), None).map_err(ConfigError::Domain);
     };
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::ListUnreadable(path.clone(), error))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| ConfigError::ListUnreadable(path.clone(), error))?;
     Recipients::listed(domains(), Some(&text)).map_err(|error| match error.line {
         0 => ConfigError::Domain(error),
         _ => ConfigError::ListLine(path.clone(), error),
@@ -361,7 +369,10 @@ mod tests {
         for public in ["0.0.0.0:25", "[::]:25", "192.0.2.1:25"] {
             let listen = [address("127.0.0.1:25"), address(public)];
             let error = recipients(&nobody, &listen).expect_err(public);
-            assert!(error.to_string().contains(public) && error.to_string().contains("--accept-any"), "{error}");
+            assert!(
+                error.to_string().contains(public) && error.to_string().contains("--accept-any"),
+                "{error}"
+            );
             let asked = RecipientSettings { accept_any: true, ..nobody.clone() };
             assert!(recipients(&asked, &listen).is_ok());
             let domain = RecipientSettings { domains: vec!["example.org".to_owned()], ..nobody.clone() };
@@ -381,7 +392,8 @@ mod tests {
 
     #[test]
     fn a_setting_that_cannot_be_kept_is_named_with_its_option() {
-        let config = Config::with_defaults(address("127.0.0.1:0"), Path::new("d")).expect("the defaults hold");
+        let config =
+            Config::with_defaults(address("127.0.0.1:0"), Path::new("d")).expect("the defaults hold");
         let broken: [(&str, fn(&mut Config)); 6] = [
             ("--hostname", |config| config.hostname = "a b".to_owned()),
             ("--segment-size", |config| config.segment_size = 1),

@@ -18,7 +18,9 @@ use crate::handoff::{self, BatchBounds, QueueLimits, ShardPort};
 use crate::log::{DirStorage, OpenError, RecoveryReport, Visibility, Writer, WriterOptions};
 use crate::message::{Partition, Timestamp};
 use crate::observe::{CommitCounters, Event, ShardCounters};
-use crate::shard::{self, BindError, ConnectionGate, Shard, ShardDrain, ShardError, ShardLimits, ShardOptions};
+use crate::shard::{
+    self, BindError, ConnectionGate, Shard, ShardDrain, ShardError, ShardLimits, ShardOptions,
+};
 use crate::smtp::SessionOptions;
 
 /// A running intake.
@@ -69,7 +71,11 @@ impl fmt::Display for StartError {
                 write!(f, "data directory {}: {error}: name another with --data-dir", path.display())
             }
             Self::Log(path, error @ OpenError::Locked) => {
-                write!(f, "data directory {}: {error}: stop that one or name another with --data-dir", path.display())
+                write!(
+                    f,
+                    "data directory {}: {error}: stop that one or name another with --data-dir",
+                    path.display()
+                )
             }
             Self::Log(path, error) => write!(f, "data directory {}: {error}", path.display()),
             Self::Bind(error) => error.fmt(f),
@@ -122,9 +128,7 @@ impl Server {
             .map_err(StartError::System)?;
         let shard_counters: Vec<Arc<ShardCounters>> = config.cores.iter().map(|_| Arc::default()).collect();
         match start_shards(&config, listeners, ports, &shard_counters) {
-            Ok(shards) => {
-                Ok(Self { config, addresses, shards, commit, commit_counters, shard_counters })
-            }
+            Ok(shards) => Ok(Self { config, addresses, shards, commit, commit_counters, shard_counters }),
             Err(error) => {
                 // All ports are gone: the commit thread seals the log and ends.
                 let _ = commit.join();
@@ -190,9 +194,8 @@ impl Server {
             Ending::Failed(_) => exit::IO_ERROR,
             Ending::Panicked => exit::SOFTWARE,
         };
-        let event = Event::new("stopped")
-            .fields(sum(&self.shard_counters))
-            .fields(self.commit_counters.values());
+        let event =
+            Event::new("stopped").fields(sum(&self.shard_counters)).fields(self.commit_counters.values());
         Stopped { event, exit_code }
     }
 }
@@ -299,8 +302,7 @@ fn queue_limits(config: &Config) -> QueueLimits {
 
 fn commit_options(config: &Config) -> CommitOptions {
     let batch = config.batch;
-    let bounds =
-        BatchBounds { count: batch.messages_max, bytes: batch.octets_max, iovecs: BATCH_SLICES_MAX };
+    let bounds = BatchBounds { count: batch.messages_max, bytes: batch.octets_max, iovecs: BATCH_SLICES_MAX };
     CommitOptions { bounds, delay: batch.delay }
 }
 

@@ -30,8 +30,10 @@ fn the_ready_event_names_how_the_server_runs() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let data_dir = dir.path().join("data");
     for (driver, durability) in [("io_uring", "sync"), ("epoll", "os"), ("epoll", "discard")] {
-        let server =
-            ServerProcess::start(&data_dir, &["--driver", driver, "--durability", durability, "--cores", "1"]);
+        let server = ServerProcess::start(
+            &data_dir,
+            &["--driver", driver, "--durability", durability, "--cores", "1"],
+        );
         assert_eq!(field(&server.ready, "driver"), driver);
         assert_eq!(field(&server.ready, "durability"), durability);
         assert_eq!(field(&server.ready, "data_dir"), data_dir.to_str().expect("UTF-8"));

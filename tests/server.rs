@@ -52,7 +52,8 @@ fn pipelined_messages_are_answered_in_order_and_share_syncs() {
     for driver in DRIVERS {
         let server = TestServer::start(driver, |_| {});
         let mut client = Client::ready(server.address());
-        let batch: String = (0..COUNT).map(|number| Client::pipelined(&format!("message {number}"))).collect();
+        let batch: String =
+            (0..COUNT).map(|number| Client::pipelined(&format!("message {number}"))).collect();
         client.send(format!("{batch}QUIT\r\n").as_bytes());
         let mut receipts = Vec::new();
         for _ in 0..COUNT {
@@ -288,7 +289,9 @@ fn a_drain_lets_transactions_finish_and_ends_idle_sessions() {
         let stopped = server.stop();
         assert_eq!(stopped.exit_code, 0);
         let event = stopped.event.to_string();
-        for (key, value) in [("connections", "2"), ("messages_accepted", "1"), ("syncs", "1"), ("panics", "0")] {
+        for (key, value) in
+            [("connections", "2"), ("messages_accepted", "1"), ("syncs", "1"), ("panics", "0")]
+        {
             assert_eq!(field(&event, key), value, "{key} in {event}");
         }
     }
@@ -317,7 +320,10 @@ fn a_second_server_on_the_same_directory_is_refused() {
     let error = Server::start(config).expect_err("the directory is in use");
     assert_eq!(error.exit_code(), 75);
     let words = error.to_string();
-    assert!(words.contains(&first.dir.path().display().to_string()) && words.contains("--data-dir"), "{words}");
+    assert!(
+        words.contains(&first.dir.path().display().to_string()) && words.contains("--data-dir"),
+        "{words}"
+    );
     Client::ready(first.address()).send_message("the first one still stores");
     assert_eq!(first.stop().exit_code, 0);
 }
@@ -383,7 +389,8 @@ fn thousands_of_connections_of_one_host_are_served() {
 
 #[test]
 fn waiting_for_more_messages_does_not_lose_the_first() {
-    let server = TestServer::start(DriverChoice::Auto, |config| config.batch.delay = Duration::from_millis(5));
+    let server =
+        TestServer::start(DriverChoice::Auto, |config| config.batch.delay = Duration::from_millis(5));
     let reply = Client::ready(server.address()).send_message("waits a little");
     assert_eq!(stored_messages(&server)[&receipt(&reply)], "waits a little\r\n");
     assert_eq!(server.stop().exit_code, 0);

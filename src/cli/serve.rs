@@ -181,7 +181,9 @@ pub fn run(arguments: &ServeArguments) -> ExitCode {
     };
     server.ready_event().emit();
     let drain = server.drain_handle();
-    let waiting = std::thread::Builder::new().name("signals".to_owned()).spawn(move || on_signals(&mut signals, &drain));
+    let waiting = std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || on_signals(&mut signals, &drain));
     if let Err(error) = waiting {
         return refused(&format!("the signal thread cannot be started: {error}"), exit::OS_ERROR);
     }

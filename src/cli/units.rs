@@ -85,7 +85,8 @@ pub fn cores(text: &str) -> Result<Cores, String> {
             Some((first, last)) => number(first).zip(number(last)),
             None => number(part).map(|core| (core, core)),
         };
-        let error = || format!("'{part}' is not a core or a range; write all, a count, or a list such as 0,2-5");
+        let error =
+            || format!("'{part}' is not a core or a range; write all, a count, or a list such as 0,2-5");
         let (first, last) = range.filter(|(first, last)| first <= last).ok_or_else(error)?;
         list.extend(first..=last);
     }
@@ -108,11 +109,17 @@ mod tests {
         assert_eq!(duration("300s"), Ok(Duration::from_secs(300)));
         assert_eq!(duration("5ms"), Ok(Duration::from_millis(5)));
         assert_eq!(duration("2min"), Ok(Duration::from_secs(120)));
-        for text in ["25", "0", "", "MiB", "25 MiB", "25mib", "-1B", "1.5MiB", "18446744073709551615KiB", "+1B"] {
+        for text in
+            ["25", "0", "", "MiB", "25 MiB", "25mib", "-1B", "1.5MiB", "18446744073709551615KiB", "+1B"]
+        {
             let error = size(text).expect_err(text);
             assert!(!error.is_empty());
         }
-        assert_eq!(size("25"), Err("'25' has no unit; write it as in 25MiB (units: B, kB, KiB, MB, MiB, GB, GiB, TB, TiB)".to_owned()));
+        assert_eq!(
+            size("25"),
+            Err("'25' has no unit; write it as in 25MiB (units: B, kB, KiB, MB, MiB, GB, GiB, TB, TiB)"
+                .to_owned())
+        );
         assert!(duration("300").expect_err("no unit").contains("300s"));
         assert!(duration("300m").expect_err("no such unit").contains("min"));
     }

@@ -80,12 +80,7 @@ pub fn commit<S: Storage>(
     let stored = store(sink, batch, now);
     answer(inbox, sink, batch, stored.as_ref().err());
     batch.clear();
-    Commit {
-        messages,
-        octets,
-        synced: matches!(stored, Ok(Stored::Synced)),
-        refused: stored.err(),
-    }
+    Commit { messages, octets, synced: matches!(stored, Ok(Stored::Synced)), refused: stored.err() }
 }
 
 enum Stored {

@@ -55,7 +55,9 @@ pub fn spawn<S: Storage>(
     counters: Arc<CommitCounters>,
 ) -> io::Result<CommitThread> {
     let preparation = match (&sink, storage) {
-        (Sink::Log { writer, .. }, Some(storage)) => Some(Preparation::start(storage, writer.segment_size())?),
+        (Sink::Log { writer, .. }, Some(storage)) => {
+            Some(Preparation::start(storage, writer.segment_size())?)
+        }
         _ => None,
     };
     let committer = Committer { inbox, sink, preparation, options, counters, lacks_space: false };

@@ -22,5 +22,6 @@ mod watermark;
 
 pub use doorbell::Doorbell;
 pub use queue::{
-    BatchBounds, IOVECS_PER_MESSAGE, Inbox, QueueFull, QueueLimits, ShardPort, Submission, Taken, Wait, channel,
+    BatchBounds, IOVECS_PER_MESSAGE, Inbox, QueueFull, QueueLimits, ShardPort, Submission, Taken, Wait,
+    channel,
 };

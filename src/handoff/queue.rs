@@ -109,7 +109,8 @@ pub fn channel(shard_count: usize, limits: QueueLimits) -> io::Result<(Inbox, Ve
             read: Ticket(0),
         })
         .collect();
-    let lanes = lanes.into_iter().map(|lane| LaneEnd { lane, finished: Ticket(0), raised: Ticket(0) }).collect();
+    let lanes =
+        lanes.into_iter().map(|lane| LaneEnd { lane, finished: Ticket(0), raised: Ticket(0) }).collect();
     Ok((Inbox { receiver, room, log_failed, lanes, held: None }, ports))
 }
 
@@ -163,8 +164,8 @@ impl Room {
     fn reserve(&self, len: usize) -> bool {
         let fits = |used: u64| {
             let (count, bytes) = ((used >> COUNT_SHIFT) as usize, (used & BYTES_MASK) as usize);
-            let fits =
-                count < self.limits.count_max && (bytes == 0 || bytes.saturating_add(len) <= self.limits.bytes_max);
+            let fits = count < self.limits.count_max
+                && (bytes == 0 || bytes.saturating_add(len) <= self.limits.bytes_max);
             fits.then(|| used + Self::one(len))
         };
         self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok()
@@ -363,10 +364,12 @@ impl Inbox {
                     TryRecvError::Empty => Taken::Empty,
                     TryRecvError::Disconnected => Taken::Closed,
                 })?,
-                Wait::Until(deadline) => self.receiver.recv_deadline(deadline).map_err(|error| match error {
-                    RecvTimeoutError::Timeout => Taken::Empty,
-                    RecvTimeoutError::Disconnected => Taken::Closed,
-                })?,
+                Wait::Until(deadline) => {
+                    self.receiver.recv_deadline(deadline).map_err(|error| match error {
+                        RecvTimeoutError::Timeout => Taken::Empty,
+                        RecvTimeoutError::Disconnected => Taken::Closed,
+                    })?
+                }
             },
         };
         self.room.release(first.message.len());

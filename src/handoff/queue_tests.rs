@@ -218,7 +218,8 @@ fn no_wake_up_is_lost_between_two_shards_and_the_commit_thread() {
     const COUNT: u64 = 20_000;
     let limits = QueueLimits { count_max: 3, bytes_max: 400, in_flight_max: 5 };
     let (mut inbox, ports) = channel(2, limits).expect("descriptors");
-    let shards: Vec<_> = ports.into_iter().map(|port| thread::spawn(move || run_shard(port, COUNT))).collect();
+    let shards: Vec<_> =
+        ports.into_iter().map(|port| thread::spawn(move || run_shard(port, COUNT))).collect();
     let mut batch = Vec::new();
     while inbox.take(&mut batch, BatchBounds { count: 2, ..BOUNDS }, Wait::Block) == Taken::Some {
         for one in batch.drain(..) {

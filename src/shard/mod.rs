@@ -125,7 +125,10 @@ impl fmt::Display for ShardError {
         match self {
             Self::Thread(error) => write!(f, "a shard's thread cannot be started: {error}"),
             Self::Driver(DriverChoice::IoUring, error) => {
-                write!(f, "the kernel refuses io_uring: {error}; allow it, or use --driver auto or --driver epoll")
+                write!(
+                    f,
+                    "the kernel refuses io_uring: {error}; allow it, or use --driver auto or --driver epoll"
+                )
             }
             Self::Driver(_, error) => write!(f, "the event loop cannot be set up: {error}"),
             Self::Descriptors(error) => {

@@ -133,7 +133,8 @@ impl Names {
         self.pending.clear();
         // An entry whose directory never arrived cannot be reached.
         let directories: Vec<_> = self.disk.keys().cloned().collect();
-        self.disk.retain(|name, _| parent(name).is_empty() || directories.iter().any(|at| at == parent(name)));
+        self.disk
+            .retain(|name, _| parent(name).is_empty() || directories.iter().any(|at| at == parent(name)));
         self.cached = self.disk.clone();
     }
 
