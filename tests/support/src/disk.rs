@@ -78,6 +78,10 @@ pub struct Disk {
     pub calls: u64,
     /// The server of this life holds the lock.
     pub(crate) locked: bool,
+    /// Writes to files so far, failed ones included.
+    pub writes: u64,
+    /// Syncs of files so far, failed ones included.
+    pub syncs: u64,
     /// Syncs of files that failed so far.
     pub sync_failures: u64,
     /// What unwritten blocks may hold: pages of files that were there at an earlier power cut.
@@ -101,6 +105,8 @@ impl Disk {
             elapsed: 0,
             calls: 0,
             locked: false,
+            writes: 0,
+            syncs: 0,
             sync_failures: 0,
             stale: Vec::new(),
         }
@@ -160,6 +166,18 @@ impl Disk {
             Some(Entry::File(inode)) => self.names.is_durable(name) && self.files[&inode].is_durable(range),
             _ => false,
         }
+    }
+
+    /// True when a power cut at this moment would leave these positions of the log as reads see them.
+    #[must_use]
+    pub fn is_log_durable(&self, positions: Range<u64>) -> bool {
+        let segments = self.names.list("").filter_map(|name| {
+            let base: u64 = name.strip_suffix(".segment")?.parse().ok()?;
+            (base <= positions.start).then_some((base, name))
+        });
+        let Some((base, name)) = segments.max() else { return false };
+        let offset = |position: u64| usize::try_from(position - base).expect("a simulated file is small");
+        self.is_durable(name, offset(positions.start)..offset(positions.end))
     }
 
     /// The names in a directory.
@@ -315,6 +333,7 @@ impl Disk {
         octets: &[u8],
     ) -> io::Result<usize> {
         let dying = self.begin(life)?;
+        self.writes += 1;
         let mut len = octets.len();
         if len > 0 && (dying == Dying::Now || self.rng.chance(self.faults.write_short)) {
             len = self.rng.between(1, len);
@@ -367,6 +386,7 @@ impl Disk {
 
     pub(crate) fn sync(&mut self, life: Option<u64>, inode: Inode) -> io::Result<()> {
         let dying = self.begin(life)?;
+        self.syncs += 1;
         let mut result = self.fails(self.faults.sync_error, errno::EIO);
         if result.is_ok() {
             result = self.fails(self.faults.sync_no_space, errno::ENOSPC);

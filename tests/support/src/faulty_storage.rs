@@ -170,7 +170,7 @@ fn position(offset: u64) -> io::Result<usize> {
 
 impl StorageFile for FaultyFile {
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        let octets = slices.concat();
+        let octets: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         let offset = position(offset)?;
         self.call(|disk, life| disk.write(life, self.inode, offset, &octets))
     }
