@@ -24,7 +24,7 @@ use super::error::{AppendError, FileError, OpenError, ReadError};
 use super::ids::IdGenerator;
 use super::position::{Slot, read_position};
 use super::scan::{SegmentScan, Step, Unreadable};
-use super::segment::{Footer, Link, Successor, segment_base, segment_boundary, segment_name};
+use super::segment::{FOOTER_LEN, Footer, Link, Successor, segment_base, segment_boundary, segment_name};
 use super::storage::{Storage, StorageFile, write_all_at};
 use crate::message::{Lsn, Partition, Timestamp};
 
@@ -300,11 +300,12 @@ fn seal_newest<S: Storage>(
     position: Option<&Slot>,
     report: &mut RecoveryReport,
 ) -> Result<Footer, OpenError> {
-    let file_end = scan.file_end().map_err(open_error)?;
+    let room_end = Lsn(scan.header.limit.0.saturating_sub(FOOTER_LEN as u64));
+    let known_durable = position.map_or(Lsn(0), |slot| slot.durable);
+    let file_end = extend(scan, known_durable.min(room_end))?;
     let Walk { mut footer, sealed, durable, holes, tail } = walk(scan, file_end).map_err(open_error)?;
     report.walked = Some((scan.name.clone(), footer.records));
-    let known_durable = durable.max(position.map_or(Lsn(0), |slot| slot.durable));
-    let durable = if sealed { footer.durable } else { known_durable };
+    let durable = if sealed { footer.durable } else { durable.max(known_durable) };
     let mut torn_from = None;
     for (from, to, reason) in holes {
         if from < durable {
@@ -321,8 +322,7 @@ fn seal_newest<S: Storage>(
             report.damage.push(Damage { segment: scan.name.clone(), from: tail_at, to: durable, reason });
         }
         // Nothing that ends at or below the durable position is dropped, be it readable or not.
-        let kept_end = Lsn(file_end.0.next_multiple_of(Lsn::ALIGNMENT));
-        footer.lsn = tail_at.max(durable.min(kept_end));
+        footer.lsn = tail_at.max(durable.min(room_end));
         report.cut.extend(quarantine(storage, scan, footer.lsn, file_end)?);
         footer.durable = if durable > footer.lsn { durable } else { torn_from.unwrap_or(footer.lsn) };
         let behind = footer.end().max(scan.header.limit).max(reached(position));
@@ -332,6 +332,18 @@ fn seal_newest<S: Storage>(
         AppendError::NoSpace(error) | AppendError::Failed(error) => error,
     })?;
     Ok(footer)
+}
+
+/// Fills up a file that ends below the known durable position: its end was lost, and the footer must not come to
+/// stand inside a record whose intact header makes readers step over it by its length.
+fn extend<F: StorageFile>(scan: &SegmentScan<F>, durable: Lsn) -> Result<Lsn, OpenError> {
+    let file_end = scan.file_end().map_err(open_error)?;
+    if durable <= file_end {
+        return Ok(file_end);
+    }
+    let len = durable.0 - scan.header.base.0;
+    scan.file.truncate(len).map_err(|cause| FileError::new("extend", &scan.name, cause))?;
+    Ok(durable)
 }
 
 /// Copies octets of a torn batch to a file of their own, durably. Zeros at the end are not worth keeping.

@@ -43,7 +43,8 @@ fn each_durability_mode_is_named_and_answers_as_it_promises() {
 #[test]
 fn what_is_stored_is_for_its_owner_alone() {
     let directory = directory();
-    let server = setup(&directory).arguments(["--segment-size", "64KiB"]).start();
+    let setup = Setup::new(MAILRACE, &directory.path().join("data")).arguments(["--segment-size", "64KiB"]);
+    let server = setup.start();
     let mut client = Conversation::hello(server.address()).expect("a connection");
     let text = b"0123456789abcdef\r\n".repeat(1000);
     for _ in 0..20 {

@@ -33,6 +33,13 @@ impl World {
         Self { dir, segment_size: 64 * 1024, visibility: Visibility::Durable }
     }
 
+    /// In memory where there is such a file system: for tests that recover thousands of times.
+    pub(crate) fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self { dir: dir.expect("a temporary directory"), ..Self::new() }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -84,7 +91,8 @@ impl World {
 
     /// A copy of the whole directory, as a disk image would be.
     pub(crate) fn copy(&self) -> Self {
-        let copy = Self { dir: tempfile::tempdir().expect("a temporary directory"), ..*self };
+        let folder = self.path().parent().expect("a parent");
+        let copy = Self { dir: tempfile::tempdir_in(folder).expect("a temporary directory"), ..*self };
         for (name, octets) in self.contents() {
             let path = copy.path().join(name);
             fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
@@ -157,6 +165,11 @@ pub(crate) fn bodies(records: &[Record]) -> Vec<&[u8]> {
 
 pub(crate) fn lsns(records: &[Record]) -> Vec<Lsn> {
     records.iter().map(|record| record.receipt.lsn).collect()
+}
+
+/// Without the file that a power cut may take along: readers and recovery have only the segments to go by.
+pub(crate) fn forget_position(world: &World) {
+    fs::remove_file(world.path().join("position")).expect("removed");
 }
 
 /// Cuts a file, or fills it with zeros up to a length.
