@@ -6,6 +6,7 @@ pub mod conversation;
 pub mod directory;
 pub mod disk;
 pub mod event;
+pub mod faulty_storage;
 pub mod load;
 pub mod naive;
 pub mod page_cache;
