@@ -123,6 +123,11 @@ impl Disk {
         self.crash = Some((calls, crash));
     }
 
+    /// The server does not die after all.
+    pub fn call_off_crash(&mut self) {
+        self.crash = None;
+    }
+
     /// How the server died, if it has.
     #[must_use]
     pub fn crashed(&self) -> Option<Crash> {
@@ -411,7 +416,9 @@ impl Disk {
         self.files.get_mut(&inode).ok_or_else(|| io::Error::from_raw_os_error(errno::EIO))
     }
 
-    fn pages_used(&self) -> usize {
+    /// Pages that files take.
+    #[must_use]
+    pub fn pages_used(&self) -> usize {
         self.files.values().map(CachedFile::pages_allocated).sum()
     }
 
