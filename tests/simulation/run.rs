@@ -152,7 +152,7 @@ impl Machine {
                 world.tally.batches_of_many += u64::from(messages > 1);
             }
             Stepped::NoSpace => world.tally.outages_of_space += 1,
-            Stepped::Failed { durable } => world.ledger.failed_at = Some(durable),
+            Stepped::Failed { end } => world.ledger.failed_at = Some(end),
         }
     }
 
@@ -193,8 +193,8 @@ impl Machine {
             self.time += 200_000;
             let went_on = self.world.borrow_mut().round();
             let stepped = committer.step(self.now());
-            if let Stepped::Failed { durable } = stepped {
-                self.world.borrow_mut().ledger.failed_at = Some(durable);
+            if let Stepped::Failed { end } = stepped {
+                self.world.borrow_mut().ledger.failed_at = Some(end);
             }
             if !went_on && stepped == Stepped::Nothing {
                 break;
