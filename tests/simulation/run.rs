@@ -152,7 +152,7 @@ impl Machine {
                 world.tally.batches_of_many += u64::from(messages > 1);
             }
             Stepped::NoSpace => world.tally.outages_of_space += 1,
-            Stepped::Failed { end } => world.ledger.failed_at = Some(end),
+            Stepped::Failed { end } => world.log_failed_at(end),
         }
     }
 
@@ -194,7 +194,7 @@ impl Machine {
             let went_on = self.world.borrow_mut().round();
             let stepped = committer.step(self.now());
             if let Stepped::Failed { end } = stepped {
-                self.world.borrow_mut().ledger.failed_at = Some(end);
+                self.world.borrow_mut().log_failed_at(end);
             }
             if !went_on && stepped == Stepped::Nothing {
                 break;
@@ -220,8 +220,7 @@ impl Machine {
             Crash::Kill => world.tally.kills += 1,
             Crash::PowerCut => world.tally.power_cuts += 1,
         }
-        // Without a sync before 250, what the page cache loses is lost: to a power cut, or because writing it back
-        // failed, which leaves pages that the kernel may drop at any time.
+        // Without a sync before 250, what the page cache loses is lost.
         if !self.plan.sync && (sync_failed || crash == Crash::PowerCut) {
             world.ledger.forgive_losses();
         }

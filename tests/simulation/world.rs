@@ -95,6 +95,15 @@ impl World {
         self.shards = ports.into_iter().map(shard).collect();
     }
 
+    /// Nothing that stands at `end` or behind it may be answered 250 any more.
+    pub(crate) fn log_failed_at(&mut self, end: u64) {
+        self.ledger.failed_at = Some(end);
+        if !self.plan.sync {
+            // Writing back failed for octets that were answered already: the kernel may drop them at any time.
+            self.ledger.forgive_losses();
+        }
+    }
+
     /// The server is gone: its sockets close. Replies that had left it may still arrive.
     pub(crate) fn end_life(&mut self) {
         self.reader = None;
