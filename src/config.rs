@@ -409,7 +409,8 @@ mod tests {
     fn a_setting_that_cannot_be_kept_is_named_with_its_option() {
         let config =
             Config::with_defaults(address("127.0.0.1:0"), Path::new("d")).expect("the defaults hold");
-        let broken: [(&str, fn(&mut Config)); 6] = [
+        type Change = fn(&mut Config);
+        let broken: [(&str, Change); 6] = [
             ("--hostname", |config| config.hostname = "a b".to_owned()),
             ("--segment-size", |config| config.segment_size = 1),
             ("--max-message-size", |config| config.limits.message_size_max = 0),

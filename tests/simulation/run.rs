@@ -152,7 +152,7 @@ impl Machine {
                 world.tally.batches_of_many += u64::from(messages > 1);
             }
             Stepped::NoSpace => world.tally.outages_of_space += 1,
-            Stepped::Failed { end } => world.log_failed_at(end),
+            Stepped::Failed { end } => world.ledger.failed_at = Some(end),
         }
     }
 
@@ -194,7 +194,7 @@ impl Machine {
             let went_on = self.world.borrow_mut().round();
             let stepped = committer.step(self.now());
             if let Stepped::Failed { end } = stepped {
-                self.world.borrow_mut().log_failed_at(end);
+                self.world.borrow_mut().ledger.failed_at = Some(end);
             }
             if !went_on && stepped == Stepped::Nothing {
                 break;

@@ -95,13 +95,14 @@ impl World {
         self.shards = ports.into_iter().map(shard).collect();
     }
 
-    /// Nothing that stands at `end` or behind it may be answered 250 any more.
-    pub(crate) fn log_failed_at(&mut self, end: u64) {
-        self.ledger.failed_at = Some(end);
-        if !self.plan.sync {
-            // Writing back failed for octets that were answered already: the kernel may drop them at any time.
+    /// Without a sync before 250, octets that were answered already may be among those whose writing back failed:
+    /// the kernel may drop them at any time.
+    fn note_failed_write_back(&mut self) -> bool {
+        let failed = !self.plan.sync && self.storage.disk().sync_failures > 0;
+        if failed {
             self.ledger.forgive_losses();
         }
+        failed
     }
 
     /// The server is gone: its sockets close. Replies that had left it may still arrive.
@@ -309,9 +310,7 @@ impl World {
                 "message {index}: 250 for {receipt} while a power cut could still take it"
             );
         }
-        // Without a sync before 250, a write-back that failed since may have taken it.
-        let kept = self.plan.sync || self.storage.disk().sync_failures == 0;
-        if kept && self.rng.chance(300) {
+        if !self.note_failed_write_back() && self.rng.chance(300) {
             crate::reading::assert_found(self, index, receipt);
         }
     }
@@ -319,6 +318,7 @@ impl World {
     /// A reader in another process looks at the log.
     fn look(&mut self) {
         self.tally.looks_of_readers += 1;
+        self.note_failed_write_back();
         if self.reader.is_none() || self.rng.chance(200) {
             self.reader = LogReader::open(&self.storage);
         }
