@@ -128,7 +128,11 @@ impl Mailrace {
 impl Totals {
     fn of(event: &Event) -> Option<Self> {
         let number = |key: &str| event.fields.get(key)?.parse().ok();
-        Some(Self { messages: number("messages")?, syncs: number("syncs")?, batches: number("batches")? })
+        Some(Self {
+            messages: number("messages_accepted")?,
+            syncs: number("syncs")?,
+            batches: number("batches")?,
+        })
     }
 }
 
