@@ -1,6 +1,6 @@
 //! Everything `serve` can be told, composed of the layers' own options; made once and impossible to hold invalid.
 //!
-//! [`Config::from_settings`] is the only way to one: it checks what a single option cannot see (a sink on a public
+//! [`Config::checked`] is the only way to one: it checks what a single option cannot see (a sink on a public
 //! address, cores this process may not use) and says what to do about it. Clocks and sockets are not touched; the
 //! recipient list and the process's allowed cores are read here.
 

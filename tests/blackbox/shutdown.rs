@@ -47,7 +47,10 @@ fn drains(signal: Signal) {
     let data_dir = server.data_dir().to_owned();
     let (status, printed) = server.ended();
     assert_eq!(status.code(), Some(0), "{printed}");
-    assert!(printed.contains("mailrace: stopped "), "{printed}");
+    let stopped = printed.lines().find(|line| line.starts_with("mailrace: stopped ")).expect("the totals");
+    for total in ["messages_accepted=1", "messages_stored=1", "octets_stored=33", "batches=1", "syncs=1"] {
+        assert!(stopped.split(' ').any(|field| field == total), "{total}: {stopped}");
+    }
     assert_eq!(log(&data_dir).get(&receipt), b"the first half\r\nthe second half\r\n");
     log(&data_dir).assert_intact();
 }
