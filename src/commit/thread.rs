@@ -14,7 +14,7 @@ use super::step::{Commit, Refused, Sink, commit};
 use crate::handoff::{BatchBounds, Inbox, Taken, Wait};
 use crate::log::{FileError, Storage, SyncError};
 use crate::message::Timestamp;
-use crate::observe::{CommitCounters, Event};
+use crate::observe::{CommitCounters, Event, EventName};
 
 /// How batches are made.
 #[derive(Debug, Clone, Copy)]
@@ -117,7 +117,10 @@ impl<S: Storage> Committer<S> {
             Some(Refused::NoSpace(error)) => {
                 counters.refused_no_space.add(committed.messages);
                 if !self.lacks_space {
-                    Event::new("no-space").field("error", error).field("until", "there is room").emit();
+                    Event::new(EventName::NoSpace)
+                        .field("error", error)
+                        .field("until", "there is room")
+                        .emit();
                 }
                 self.lacks_space = true;
             }
@@ -129,7 +132,7 @@ impl<S: Storage> Committer<S> {
                 counters.octets_stored.add(committed.octets);
                 counters.batch_messages_max.raise_to(committed.messages);
                 if self.lacks_space {
-                    Event::new("space-again").emit();
+                    Event::new(EventName::SpaceAgain).emit();
                 }
                 self.lacks_space = false;
             }
@@ -150,7 +153,7 @@ impl<S: Storage> Committer<S> {
 
 /// Says once, loudly, that nothing is acknowledged from this log any more.
 fn announce(error: FileError) -> FileError {
-    Event::new("log-failed")
+    Event::new(EventName::LogFailed)
         .field("file", &error.file)
         .field("operation", error.operation)
         .field("error", &error.cause)
