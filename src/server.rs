@@ -17,7 +17,7 @@ use crate::config::{Config, DriverChoice, Durability};
 use crate::handoff::{self, BatchBounds, QueueLimits, ShardPort};
 use crate::log::{DirStorage, OpenError, RecoveryReport, Visibility, Writer, WriterOptions};
 use crate::message::{Partition, Timestamp};
-use crate::observe::{CommitCounters, Event, ShardCounters};
+use crate::observe::{CommitCounters, Event, EventName, ShardCounters};
 use crate::shard::{
     self, BindError, ConnectionGate, Shard, ShardDrain, ShardError, ShardLimits, ShardOptions,
 };
@@ -160,7 +160,7 @@ impl Server {
         let config = &self.config;
         let join = |items: Vec<String>| items.join(",");
         let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
-        Event::new("ready")
+        Event::new(EventName::Ready)
             .field("listen", join(self.addresses.iter().map(ToString::to_string).collect()))
             .field("cores", join(config.cores.iter().map(ToString::to_string).collect()))
             .field("data_dir", data_dir.display())
@@ -184,7 +184,7 @@ impl Server {
         let mut exit_code = 0;
         for shard in self.shards {
             if let Err(error) = shard.join() {
-                Event::new("shard-failed").field("error", error).emit();
+                Event::new(EventName::ShardFailed).field("error", error).emit();
                 exit_code = exit::SOFTWARE;
             }
         }
@@ -193,8 +193,9 @@ impl Server {
             Ending::Failed(_) => exit::IO_ERROR,
             Ending::Panicked => exit::SOFTWARE,
         };
-        let event =
-            Event::new("stopped").fields(sum(&self.shard_counters)).fields(self.commit_counters.values());
+        let event = Event::new(EventName::Stopped)
+            .fields(sum(&self.shard_counters))
+            .fields(self.commit_counters.values());
         Stopped { event, exit_code }
     }
 }
@@ -234,11 +235,20 @@ fn open_sink(config: &Config) -> Result<(Sink<DirStorage>, Option<DirStorage>), 
 /// Says what recovery found; nothing when the log was closed in order.
 fn announce_recovery(report: &RecoveryReport) {
     for cut in &report.cut {
-        let event = Event::new("recovery-cut").field("segment", &cut.segment).field("from", cut.from);
-        event.field("to", cut.to).field("copy", &cut.copy).emit();
+        Event::new(EventName::RecoveryCut)
+            .field("segment", &cut.segment)
+            .field("from", cut.from)
+            .field("to", cut.to)
+            .field("copy", &cut.copy)
+            .emit();
     }
     for damage in &report.damage {
-        Event::new("recovery-damage").field("damage", damage).emit();
+        Event::new(EventName::RecoveryDamage)
+            .field("segment", &damage.segment)
+            .field("from", damage.from)
+            .field("to", damage.to)
+            .field("reason", damage.reason)
+            .emit();
     }
 }
 

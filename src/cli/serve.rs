@@ -19,7 +19,7 @@ use crate::config::{
     self, BatchLimits, Config, ConfigError, ConnectionLimits, Cores, DriverChoice, Durability, QueueBounds,
     RecipientSettings,
 };
-use crate::observe::Event;
+use crate::observe::{Event, EventName};
 use crate::policy::Limits;
 use crate::server::{Drain, Server};
 use crate::smtp::BareLf;
@@ -198,12 +198,12 @@ fn on_signals(signals: &mut Signals, drain: &Drain) {
     for signal in signals.forever() {
         let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
         if draining {
-            Event::new("stopping-at-once").field("signal", name).emit();
+            Event::new(EventName::StoppingAtOnce).field("signal", name).emit();
             // What was answered 250 is on disk already; what was not, its sender keeps.
             std::process::exit(128 + signal);
         }
         draining = true;
-        Event::new("draining").field("signal", name).emit();
+        Event::new(EventName::Draining).field("signal", name).emit();
         drain.start();
     }
 }

@@ -15,7 +15,7 @@ use super::step::{Commit, Refused, Sink, commit};
 use crate::handoff::{BatchBounds, Inbox, Taken, Wait};
 use crate::log::{FileError, Storage, SyncError};
 use crate::message::Timestamp;
-use crate::observe::{CommitCounters, Event};
+use crate::observe::{CommitCounters, Event, EventName};
 
 /// How batches are made.
 #[derive(Debug, Clone)]
@@ -120,8 +120,12 @@ impl<S: Storage> Committer<S> {
             Some(Refused::NoSpace(error)) => {
                 counters.refused_no_space.add(committed.messages);
                 if !self.lacks_space {
-                    let event = about(Event::new("no-space"), error, &self.options.data_dir);
-                    event.field("action", "make room; mail is refused with 452 until then").emit();
+                    Event::new(EventName::NoSpace)
+                        .field("file", self.options.data_dir.join(&error.file).display())
+                        .field("operation", error.operation)
+                        .field("error", &error.cause)
+                        .field("action", "make room; mail is refused with 452 until there is some")
+                        .emit();
                 }
                 self.lacks_space = true;
             }
@@ -133,7 +137,7 @@ impl<S: Storage> Committer<S> {
                 counters.octets_stored.add(committed.octets);
                 counters.batch_messages_max.raise_to(committed.messages);
                 if self.lacks_space {
-                    Event::new("space-again").emit();
+                    Event::new(EventName::SpaceAgain).emit();
                 }
                 self.lacks_space = false;
             }
@@ -154,18 +158,13 @@ impl<S: Storage> Committer<S> {
 
 /// Says once, loudly, that nothing is acknowledged from this log any more.
 fn announce(error: FileError, data_dir: &Path) -> FileError {
-    about(Event::new("log-failed"), &error, data_dir)
-        .field("action", "mend the disk and start the server anew; no message is acknowledged until then")
-        .emit();
-    error
-}
-
-/// Names the file, what was done with it, and what the system said.
-fn about(event: Event, error: &FileError, data_dir: &Path) -> Event {
-    event
+    Event::new(EventName::LogFailed)
         .field("file", data_dir.join(&error.file).display())
         .field("operation", error.operation)
         .field("error", &error.cause)
+        .field("action", "mend the disk and start the server anew; no message is acknowledged until then")
+        .emit();
+    error
 }
 
 /// The time of the system's clock.

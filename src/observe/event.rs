@@ -7,23 +7,89 @@
 use std::fmt;
 use std::io::Write;
 
+/// Every event there is. `docs/events.md` says of each when it comes, with which fields, and what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventName {
+    /// Octets of a torn batch were cut off or stepped over.
+    RecoveryCut,
+    /// Octets that were durable cannot be read.
+    RecoveryDamage,
+    /// Mail is accepted.
+    Ready,
+    /// A batch was refused for lack of space.
+    NoSpace,
+    /// The first batch after that was stored.
+    SpaceAgain,
+    /// Nothing is acknowledged any more.
+    LogFailed,
+    /// A fault of ours in one session.
+    SessionPanicked,
+    /// A fault of ours in a shard; the process ends.
+    ShardPanicked,
+    /// A signal asked for the end.
+    Draining,
+    /// A second signal does not wait for it.
+    StoppingAtOnce,
+    /// A shard had ended with an error.
+    ShardFailed,
+    /// The end, with the totals.
+    Stopped,
+}
+
+impl EventName {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 12] = [
+        Self::RecoveryCut,
+        Self::RecoveryDamage,
+        Self::Ready,
+        Self::NoSpace,
+        Self::SpaceAgain,
+        Self::LogFailed,
+        Self::SessionPanicked,
+        Self::ShardPanicked,
+        Self::Draining,
+        Self::StoppingAtOnce,
+        Self::ShardFailed,
+        Self::Stopped,
+    ];
+
+    /// The word on the line: lower case with `-` between words, the same for ever.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RecoveryCut => "recovery-cut",
+            Self::RecoveryDamage => "recovery-damage",
+            Self::Ready => "ready",
+            Self::NoSpace => "no-space",
+            Self::SpaceAgain => "space-again",
+            Self::LogFailed => "log-failed",
+            Self::SessionPanicked => "session-panicked",
+            Self::ShardPanicked => "shard-panicked",
+            Self::Draining => "draining",
+            Self::StoppingAtOnce => "stopping-at-once",
+            Self::ShardFailed => "shard-failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// One event, built field by field and then emitted.
 ///
 /// ```
-/// use mailrace::observe::Event;
-/// let event = Event::new("ready").field("listen", "127.0.0.1:2525").field("driver", "io_uring");
+/// use mailrace::observe::{Event, EventName};
+/// let event = Event::new(EventName::Ready).field("listen", "127.0.0.1:2525").field("driver", "io_uring");
 /// assert_eq!(event.to_string(), "mailrace: ready listen=127.0.0.1:2525 driver=io_uring");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "an event that is not emitted tells nobody"]
 pub struct Event {
-    name: &'static str,
+    name: EventName,
     fields: Vec<(&'static str, String)>,
 }
 
 impl Event {
-    /// An event without fields; names are lower case with `-` between words and stay as they are for ever.
-    pub fn new(name: &'static str) -> Self {
+    /// An event without fields.
+    pub fn new(name: EventName) -> Self {
         Self { name, fields: Vec::new() }
     }
 
@@ -49,7 +115,7 @@ impl Event {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mailrace: {}", self.name)?;
+        write!(f, "mailrace: {}", self.name.name())?;
         self.fields.iter().try_for_each(|(key, value)| match needs_quotes(value) {
             true => write!(f, " {key}={value:?}"),
             false => write!(f, " {key}={value}"),
@@ -68,7 +134,8 @@ mod tests {
 
     #[test]
     fn a_value_cannot_forge_a_second_field_or_line() {
-        let event = Event::new("log-failed").field("error", "no\nmailrace: ready x=1").field("empty", "");
+        let event =
+            Event::new(EventName::LogFailed).field("error", "no\nmailrace: ready x=1").field("empty", "");
         assert_eq!(event.to_string(), r#"mailrace: log-failed error="no\nmailrace: ready x=1" empty="""#);
     }
 }

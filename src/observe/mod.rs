@@ -8,4 +8,4 @@ pub mod counters;
 pub mod event;
 
 pub use counters::{CommitCounters, Counter, ShardCounters};
-pub use event::Event;
+pub use event::{Event, EventName};

@@ -21,7 +21,7 @@ use super::dialogue::{Dialogue, Next};
 use super::listener::Pass;
 use super::net::{Direction, Stream};
 use super::{Phase, State};
-use crate::observe::Event;
+use crate::observe::{Event, EventName};
 use crate::policy::Refusal;
 use crate::smtp::{Reply, Session, reply};
 
@@ -229,7 +229,7 @@ impl Connection {
 
     fn note_panic(&self) {
         self.shard.counters.panics.add(1);
-        Event::new("session-panicked").field("peer", self.peer).emit();
+        Event::new(EventName::SessionPanicked).field("peer", self.peer).emit();
     }
 
     /// Closes so that the client sees our last reply: octets left unread would turn the close into a reset, which

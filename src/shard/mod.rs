@@ -39,7 +39,7 @@ use self::listener::Listener;
 use self::net::{Reactor, Readiness};
 use self::tickets::Tickets;
 use crate::handoff::{Doorbell, ShardPort};
-use crate::observe::{Event, ShardCounters};
+use crate::observe::{Event, EventName, ShardCounters};
 use crate::smtp::SessionOptions;
 use crate::wire::recv_buffer::RecvBuffer;
 
@@ -217,7 +217,7 @@ fn run_or_abort(
 ) {
     let index = options.index;
     if catch_unwind(AssertUnwindSafe(|| run(options, drain, started))).is_err() {
-        Event::new("shard-panicked").field("shard", index).emit();
+        Event::new(EventName::ShardPanicked).field("shard", index).emit();
         std::process::abort();
     }
 }
