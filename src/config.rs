@@ -254,6 +254,9 @@ impl Config {
         if let Some((option, _, most)) = bounded.iter().find(|(_, value, most)| value > most) {
             return limit(option, format!("at most {most}"));
         }
+        if self.batch.delay > COMMIT_DELAY_MAX {
+            return limit("--commit-delay", "at most 1s: every sender waits for it".to_owned());
+        }
         if !COMMAND_LINE_BOUNDS.contains(&self.limits.command_line_max) {
             return limit("--max-command-line", "between 512B and 64KiB".to_owned());
         }
@@ -269,6 +272,9 @@ pub const SEGMENT_SIZE: u64 = 64 << 20;
 const SEGMENT_SIZE_MIN: u64 = 64 << 10;
 const SEGMENT_SIZE_MAX: u64 = 64 << 30;
 const MESSAGE_SIZE_MAX: usize = 2 << 30;
+/// The longest `--commit-delay`: the drain waits for it too.
+const COMMIT_DELAY_MAX: Duration = Duration::from_secs(1);
+
 /// RFC 5321 section 4.5.3.1.4 asks for 512; an unfinished line must fit in a receive chunk with room to spare.
 const COMMAND_LINE_BOUNDS: std::ops::RangeInclusive<usize> = 512..=64 << 10;
 
@@ -314,7 +320,9 @@ pub fn recipients(settings: &RecipientSettings, listen: &[SocketAddr]) -> Result
     };
     let text =
         std::fs::read_to_string(path).map_err(|error| ConfigError::ListUnreadable(path.clone(), error))?;
-    Recipients::listed(domains(), Some(&text)).map_err(|error| match error.line {
+    // Some editors begin a file with a byte order mark.
+    let list = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Recipients::listed(domains(), Some(list)).map_err(|error| match error.line {
         None => ConfigError::Domain(error),
         Some(_) => ConfigError::ListLine(path.clone(), error),
     })

@@ -190,7 +190,7 @@ impl Server {
         }
         exit_code = match self.commit.join() {
             Ending::Sealed => exit_code,
-            Ending::Failed(_) => exit::IO_ERROR,
+            Ending::Failed(..) => exit::IO_ERROR,
             Ending::Panicked => exit::SOFTWARE,
         };
         let event = Event::new(EventName::Stopped)

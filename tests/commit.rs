@@ -13,7 +13,7 @@ use mailrace::commit::{
     Acknowledge, Batch, Commit, CommitOptions, Ending, Refused, Sink, commit, spawn, step,
 };
 use mailrace::handoff::{BatchBounds, Inbox, QueueLimits, ShardPort, Wait, channel};
-use mailrace::log::{Entry, Lookup, Reader, Visibility, Writer, WriterOptions, prepare};
+use mailrace::log::{Entry, Lookup, Reader, Storage, Visibility, Writer, WriterOptions, prepare};
 use mailrace::message::envelope::MailParameters;
 use mailrace::message::{
     Body, EnvelopeBuilder, Greeting, Message, Outcome, Partition, Receipt, StorageRefusal, Timestamp,
@@ -341,7 +341,14 @@ fn the_thread_ends_with_the_log_and_what_comes_later_is_refused() {
             None => std::thread::yield_now(),
         }
     }
-    assert!(matches!(thread.join(), Ending::Failed(_)), "though the port is still there");
+    let ending = thread.join();
+    assert!(matches!(ending, Ending::Failed(..)), "though the port is still there");
+    assert!(
+        probe.is_locked().expect("a lock file"),
+        "clients are still turned away: no other server may begin"
+    );
+    drop(ending);
+    assert!(!probe.is_locked().expect("a lock file"));
     assert_eq!(probe.disk().sync_failures, 1);
     ports[0].submit(message("late\r\n")).expect("a port without a thread still takes messages");
     assert_eq!(

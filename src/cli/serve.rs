@@ -2,11 +2,13 @@
 //!
 //! The ready line, everything that happens and the totals at the end go to stderr as events; stdout stays empty.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use clap::Args;
@@ -171,51 +173,56 @@ pub fn run(arguments: &ServeArguments) -> ExitCode {
         Err(error) => return refused(&error, config_exit_code(&error)),
     };
     fit_connections_to_descriptors(&mut config);
-    let mut signals = match catch_signals() {
-        Ok(signals) => signals,
-        Err(error) => return refused(&format!("signals cannot be caught: {error}"), exit::OS_ERROR),
-    };
+    // From the start on: recovery of a large log must not make the process deaf.
+    let (started, starting) = sync_channel(1);
+    if let Err(error) = catch_signals(starting) {
+        return refused(&format!("signals cannot be caught: {error}"), exit::OS_ERROR);
+    }
     let server = match Server::start(config) {
         Ok(server) => server,
         Err(error) => return refused(&error, error.exit_code()),
     };
     server.ready_event().emit();
-    let drain = server.drain_handle();
-    let waiting = std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || on_signals(&mut signals, &drain));
-    if let Err(error) = waiting {
-        return refused(&format!("the signal thread cannot be started: {error}"), exit::OS_ERROR);
-    }
+    // The other end waits on the thread of signals, which lives as long as the process.
+    let _ = started.send(server.drain_handle());
     let stopped = server.wait();
     stopped.event.emit();
     ExitCode::from(stopped.exit_code)
 }
 
-/// The first signal drains; the second ends the process at once, with the signal's usual exit code.
-fn on_signals(signals: &mut Signals, drain: &Drain) {
+/// The first signal drains; the second ends the process at once, with the signal's usual exit code. So does the
+/// first while the server starts: nothing has been accepted yet, and the next start recovers what this one left.
+fn on_signals(signals: &mut Signals, starting: &Receiver<Drain>) {
     let mut draining = false;
     for signal in signals.forever() {
         let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
-        if draining {
+        let server = starting.try_recv();
+        if draining || server.is_err() {
             Event::new(EventName::StoppingAtOnce).field("signal", name).emit();
             // What was answered 250 is on disk already; what was not, its sender keeps.
             std::process::exit(128 + signal);
         }
         draining = true;
         Event::new(EventName::Draining).field("signal", name).emit();
-        drain.start();
+        server.iter().for_each(Drain::start);
     }
 }
 
-fn catch_signals() -> std::io::Result<Signals> {
+/// Starts the thread that hears signals; `starting` gives it the server once there is one.
+fn catch_signals(starting: Receiver<Drain>) -> std::io::Result<()> {
     // A write past RLIMIT_FSIZE must fail like any other write, not kill the process with mail in its memory.
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-    Signals::new([SIGTERM, SIGINT])
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let hear = move || on_signals(&mut signals, &starting);
+    std::thread::Builder::new().name("signals".to_owned()).spawn(hear).map(drop)
 }
 
-/// Descriptors that are not connections: listeners, rings, doorbells, segments, the standard three.
-const DESCRIPTORS_RESERVED: u64 = 256;
+/// Descriptors of the process that are not connections: the log's files, the standard three, and some to spare.
+const DESCRIPTORS_RESERVED: u64 = 32;
+/// Descriptors of one shard: its ring, its doorbell, their duplicates.
+const DESCRIPTORS_PER_SHARD: u64 = 8;
+/// Descriptors of one listener of one shard: the socket, the one that is polled, the spare one.
+const DESCRIPTORS_PER_LISTENER: u64 = 3;
 
 /// Raises the soft limit of descriptors to the hard one and lowers `--max-connections` to what fits.
 fn fit_connections_to_descriptors(config: &mut Config) {
@@ -226,7 +233,10 @@ fn fit_connections_to_descriptors(config: &mut Config) {
         Err(_) => limit.current,
     };
     let Some(descriptors) = current else { return };
-    let room = descriptors.saturating_sub(DESCRIPTORS_RESERVED).max(descriptors / 2).max(1);
+    let (shards, listeners) = (config.cores.len() as u64, config.listen.len() as u64);
+    let reserved =
+        DESCRIPTORS_RESERVED + shards * (DESCRIPTORS_PER_SHARD + listeners * DESCRIPTORS_PER_LISTENER);
+    let room = descriptors.saturating_sub(reserved).max(1);
     let room = usize::try_from(room).unwrap_or(usize::MAX);
     if config.connections.connections_max > room {
         config.connections.connections_max = room;
@@ -240,8 +250,13 @@ fn refused(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
 
 fn config_exit_code(error: &ConfigError) -> u8 {
     match error {
-        ConfigError::ListUnreadable(_, error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+        ConfigError::ListUnreadable(_, error) if error.kind() == ErrorKind::PermissionDenied => {
             exit::NO_PERMISSION
+        }
+        ConfigError::ListUnreadable(_, error)
+            if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::IsADirectory) =>
+        {
+            exit::CONFIG
         }
         ConfigError::ListUnreadable(..) => exit::NO_INPUT,
         ConfigError::ListLine(..) => exit::CONFIG,

@@ -3,6 +3,7 @@
 //! It ends when all shards have dropped their ports, and then seals the log; or when the log fails, and then drops
 //! its inbox, which refuses what is queued and tells every shard to turn new connections away.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,9 +42,19 @@ pub enum Ending {
     /// All ports are gone, everything is answered and the log is sealed.
     Sealed,
     /// The log failed; what was answered 250 before is unaffected.
-    Failed(FileError),
+    Failed(FileError, HeldLock),
     /// A fault of ours: the thread panicked, and everything unanswered was refused.
     Panicked,
+}
+
+/// The lock of a log that failed. Kept until the process ends: a server that still turns clients away is still the
+/// log's server.
+pub struct HeldLock(#[expect(dead_code, reason = "kept, never looked at")] Option<Box<dyn Send>>);
+
+impl fmt::Debug for HeldLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HeldLock")
+    }
 }
 
 /// Starts the commit thread. `storage` is where segments are prepared ahead; without it none are.
@@ -92,7 +103,8 @@ impl<S: Storage> Committer<S> {
             let committed = commit(&mut self.inbox, &mut self.sink, &mut batch, timestamp());
             self.count(&committed);
             if let Some(Refused::LogFailed(error)) = committed.refused {
-                return Ending::Failed(announce(error, &self.options.data_dir));
+                let error = announce(error, &self.options.data_dir);
+                return Ending::Failed(error, held_lock(self.sink));
             }
             if let (Some(preparation), Sink::Log { writer, .. }) = (&mut self.preparation, &mut self.sink) {
                 preparation.tend(writer);
@@ -151,8 +163,15 @@ impl<S: Storage> Committer<S> {
         }
         match writer.close() {
             Ok(()) => Ending::Sealed,
-            Err(SyncError(error)) => Ending::Failed(announce(error, &self.options.data_dir)),
+            Err(SyncError(error)) => Ending::Failed(announce(error, &self.options.data_dir), HeldLock(None)),
         }
+    }
+}
+
+fn held_lock<S: Storage>(sink: Sink<S>) -> HeldLock {
+    match sink {
+        Sink::Log { writer, .. } => HeldLock(Some(Box::new(writer.into_lock()))),
+        Sink::Discard => HeldLock(None),
     }
 }
 

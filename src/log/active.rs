@@ -10,7 +10,7 @@ use super::error::{AppendError, FileError};
 use super::segment::{
     FOOTER_LEN, Footer, SEGMENT_HEADER_LEN, SegmentHeader, Successor, segment_boundary, segment_name,
 };
-use super::storage::{Storage, StorageFile, write_all_at};
+use super::storage::{Storage, StorageFile, is_shortage, write_all_at};
 use crate::message::{Lsn, Timestamp};
 
 const NEW_SEGMENT: &str = "segment.tmp";
@@ -45,8 +45,12 @@ impl<F: StorageFile> PreparedSegment<F> {
 /// Makes a file of `size` octets for a later segment, zero-filled and synced. Runs on any thread.
 ///
 /// # Errors
-/// Those of the system calls, ENOSPC included; the half-made file is removed.
+/// `StorageFull` when less than twice that much is free: the last room on a disk is for mail. Else those of the
+/// system calls; the half-made file is removed.
 pub fn prepare<S: Storage>(storage: &S, size: u64) -> io::Result<PreparedSegment<S::File>> {
+    if storage.free_space()? < size.saturating_mul(2) {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
     let (file, name) = create_prepared(storage)?;
     match zero_fill(&file, size).and_then(|()| file.sync_all()) {
         Ok(()) => Ok(PreparedSegment { file, name }),
@@ -104,7 +108,7 @@ impl<F: StorageFile> ActiveSegment<F> {
         let growing = prepared.is_none();
         let (file, temporary) = match prepared {
             Some(prepared) => (prepared.file, prepared.name),
-            None => (create_new(storage).map_err(no_space_or_failed)?, NEW_SEGMENT.to_owned()),
+            None => (create_new(storage).map_err(shortage_or_failed)?, NEW_SEGMENT.to_owned()),
         };
         let name = segment_name(header.base);
         let made = write_header(&file, &temporary, &header).and_then(|()| {
@@ -189,6 +193,11 @@ fn write_header<F: StorageFile>(file: &F, name: &str, header: &SegmentHeader) ->
     debug_assert_eq!(block.len() as u64, SEGMENT_HEADER_LEN);
     write_all_at(file, &block, 0).map_err(|cause| FileError::new("write", name, cause))?;
     file.sync_all().map_err(|cause| FileError::new("sync", name, cause))
+}
+
+/// Without a file there is nothing that could be lost: what is short now is asked for again.
+fn shortage_or_failed(error: FileError) -> AppendError {
+    if is_shortage(&error.cause) { AppendError::NoSpace(error) } else { no_space_or_failed(error) }
 }
 
 fn no_space_or_failed(error: FileError) -> AppendError {

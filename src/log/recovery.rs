@@ -361,22 +361,33 @@ fn quarantine<S: Storage>(
     storage.make_dir(QUARANTINE).map_err(|cause| FileError::new("make", QUARANTINE, cause))?;
     sync("")?;
     let (file, copy) = create_copy(storage, scan.header.base, from)?;
-    let error = |operation| {
-        let copy = copy.clone();
-        move |cause| FileError::new(operation, &copy, cause)
-    };
+    if let Err(error) = copy_octets(scan, from, to, &file, &copy) {
+        // A start that is tried again and again on a full disk must not leave a copy each time.
+        let _ = storage.remove(&copy);
+        return Err(error);
+    }
+    sync(QUARANTINE)?;
+    Ok(Some(Cut { segment: scan.name.clone(), from, to, copy }))
+}
+
+/// Copies octets of a segment to the start of a file, durably.
+fn copy_octets<F: StorageFile>(
+    scan: &mut SegmentScan<F>,
+    from: Lsn,
+    to: Lsn,
+    file: &F,
+    name: &str,
+) -> Result<(), OpenError> {
     let mut at = from;
     while at < to {
         let octets = scan.octets(at, COPY_LEN, to).map_err(open_error)?;
         if octets.is_empty() {
             break;
         }
-        write_all_at(&file, octets, at.0 - from.0).map_err(error("write"))?;
+        write_all_at(file, octets, at.0 - from.0).map_err(|cause| FileError::new("write", name, cause))?;
         at = at.advanced(octets.len() as u64);
     }
-    file.sync_all().map_err(error("sync"))?;
-    sync(QUARANTINE)?;
-    Ok(Some(Cut { segment: scan.name.clone(), from, to, copy }))
+    Ok(file.sync_all().map_err(|cause| FileError::new("sync", name, cause))?)
 }
 
 fn create_copy<S: Storage>(storage: &S, base: Lsn, from: Lsn) -> Result<(S::File, String), FileError> {

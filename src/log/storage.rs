@@ -3,10 +3,10 @@
 //! This is the only file of the log that makes system calls. Names are plain names inside one data directory, or
 //! one directory deeper (`quarantine/x`). Nothing here knows what a record is.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub trait Storage: Clone + Send + 'static {
     /// An open file.
     type File: StorageFile;
     /// The writer's lock; dropping it gives it back.
-    type Lock: Send;
+    type Lock: Send + 'static;
 
     /// Takes the exclusive lock.
     ///
@@ -90,6 +90,12 @@ pub trait Storage: Clone + Send + 'static {
     /// # Errors
     /// Those of `fsync`; as final as those of a file.
     fn sync_dir(&self, name: &str) -> io::Result<()>;
+
+    /// Octets that may still be written to the file system, roughly: others write to it as well.
+    ///
+    /// # Errors
+    /// Those of `fstatvfs`.
+    fn free_space(&self) -> io::Result<u64>;
 }
 
 /// One open file. Offsets and lengths are in octets.
@@ -187,10 +193,25 @@ fn make_durable_dir(path: &Path) -> io::Result<()> {
     };
     make_durable_dir(parent)?;
     match std::fs::DirBuilder::new().mode(DIR_MODE).create(path) {
+        // Not left to the umask, which may take rights from us as well.
+        Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(DIR_MODE))?,
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
+        Err(_) => {}
     }
     File::open(parent)?.sync_all()
+}
+
+/// Gives a new file the rights it is meant to have, whatever the umask.
+fn with_own_mode(file: File) -> io::Result<File> {
+    rustix::fs::fchmod(&file, FILE_MODE)?;
+    Ok(file)
+}
+
+/// True when the process or the system has no descriptor or memory for one more open file. It passes, and nothing
+/// that is written suffers from it.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 impl Storage for DirStorage {
@@ -198,7 +219,12 @@ impl Storage for DirStorage {
     type Lock = File;
 
     fn lock(&self) -> io::Result<File> {
-        let file = self.open_at(LOCK_FILE, OFlags::RDWR | OFlags::CREATE)?;
+        let file = match self.create(LOCK_FILE) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.open_at(LOCK_FILE, OFlags::RDWR)?
+            }
+            created => created?,
+        };
         for _ in 1..LOCK_TRIES_MAX {
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(file),
@@ -240,7 +266,7 @@ impl Storage for DirStorage {
     }
 
     fn create(&self, name: &str) -> io::Result<File> {
-        self.open_at(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+        with_own_mode(self.open_at(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?)
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
@@ -272,7 +298,10 @@ impl Storage for DirStorage {
 
     fn make_dir(&self, name: &str) -> io::Result<()> {
         match rustix::fs::mkdirat(&*self.dir, name, Mode::from_raw_mode(DIR_MODE)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+            Ok(()) => {
+                Ok(rustix::fs::chmodat(&*self.dir, name, Mode::from_raw_mode(DIR_MODE), AtFlags::empty())?)
+            }
+            Err(rustix::io::Errno::EXIST) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -282,6 +311,11 @@ impl Storage for DirStorage {
             return Ok(rustix::fs::fsync(&*self.dir)?);
         }
         self.open_at(name, OFlags::RDONLY | OFlags::DIRECTORY)?.sync_all()
+    }
+
+    fn free_space(&self) -> io::Result<u64> {
+        let facts = rustix::fs::fstatvfs(&*self.dir)?;
+        Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
     }
 }
 

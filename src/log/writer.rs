@@ -58,7 +58,7 @@ pub struct WriterOptions {
 #[derive(Debug)]
 pub struct Writer<S: Storage> {
     storage: S,
-    _lock: S::Lock,
+    lock: S::Lock,
     options: WriterOptions,
     log: Uuid,
     ids: IdGenerator,
@@ -99,11 +99,12 @@ struct Buffers {
 
 impl<S: Storage> Writer<S> {
     /// Takes the lock, recovers what the last writer left, makes a new segment and tells readers where the log
-    /// stands; all of it durable when this returns. On a full disk it returns a writer that refuses batches until
-    /// there is room.
+    /// stands; all of it durable when this returns. Where a full disk lacks room for that segment only, it returns a
+    /// writer that refuses batches until there is room.
     ///
     /// # Errors
-    /// [`OpenError`]; the files are as before or recovered, never worse.
+    /// [`OpenError`], lack of space for a position file or for what recovery must keep included; the files are as
+    /// before or recovered, never worse.
     pub fn open(
         storage: S,
         options: WriterOptions,
@@ -120,7 +121,7 @@ impl<S: Storage> Writer<S> {
         let position_file = PositionFile::open(&storage, slot)?;
         let mut writer = Self {
             storage,
-            _lock: lock,
+            lock,
             options,
             log: recovered.log,
             ids,
@@ -256,24 +257,28 @@ impl<S: Storage> Writer<S> {
         }
     }
 
-    /// Syncs, seals the newest segment and lets the log go.
+    /// Syncs, seals the newest segment and lets the log go. Where there is no space for a footer, all records are
+    /// durable none the less and the next start seals.
     ///
     /// # Errors
-    /// As [`Writer::sync`], and lack of space for the footer. The next start recovers.
+    /// As [`Writer::sync`]. The next start recovers.
     pub fn close(mut self) -> Result<(), SyncError> {
         self.sync()?;
-        if let State::Active(segment) = &mut self.state {
-            let (AppendError::NoSpace(error) | AppendError::Failed(error)) = match segment.seal() {
-                Ok(_) => {
-                    self.discard_prepared();
-                    return self.publish();
-                }
-                Err(error) => error,
-            };
-            return Err(SyncError(self.fail(error)));
-        }
+        // Its blocks may be the ones that the footer lacks.
         self.discard_prepared();
+        if let State::Active(segment) = &mut self.state {
+            match segment.seal() {
+                Ok(_) | Err(AppendError::NoSpace(_)) => {}
+                Err(AppendError::Failed(error)) => return Err(SyncError(self.fail(error))),
+            }
+        }
         self.publish()
+    }
+
+    /// Lets everything go but the lock: while that is held no other writer begins, and readers are shown nothing
+    /// that was never published.
+    pub fn into_lock(self) -> S::Lock {
+        self.lock
     }
 
     fn discard_prepared(&mut self) {

@@ -205,6 +205,9 @@ impl Listener {
 
     /// Accepts up to `count_max` connections; an error when there is no descriptor or memory left for one.
     fn accept_waiting(&self, shard: &Rc<State>, count_max: usize) -> Result<(), ()> {
+        if self.spare.borrow().is_none() {
+            *self.spare.borrow_mut() = rustix::io::dup(&self.socket).ok();
+        }
         for _ in 0..count_max {
             match self.accept(shard) {
                 Accepted::Connection(socket, peer) => self.welcome(socket, peer, shard),

@@ -41,16 +41,20 @@ fn each_durability_mode_is_named_and_answers_as_it_promises() {
 }
 
 #[test]
-fn what_is_stored_is_for_its_owner_alone() {
-    let directory = directory();
-    let setup = Setup::new(MAILRACE, &directory.path().join("data")).arguments(["--segment-size", "64KiB"]);
-    let server = setup.start();
-    let mut client = Conversation::hello(server.address()).expect("a connection");
-    let text = b"0123456789abcdef\r\n".repeat(1000);
-    for _ in 0..20 {
-        client.mail("a@example.org", "b@example.net", &text).expect("a reply").receipt().expect("stored");
+fn what_is_stored_is_for_its_owner_alone_whatever_the_umask() {
+    for umask in ["000", "022", "277", "777"] {
+        let directory = directory();
+        let data_dir = directory.path().join("data");
+        let setup = Setup::new(MAILRACE, &data_dir).arguments(["--segment-size", "64KiB"]);
+        let server = setup.within(["sh", "-c", &format!("umask {umask}; exec \"$@\""), "sh"]).start();
+        let mut client = Conversation::hello(server.address()).expect("a connection");
+        let text = b"0123456789abcdef\r\n".repeat(1000);
+        for _ in 0..20 {
+            client.mail("a@example.org", "b@example.net", &text).expect("a reply").receipt().expect("stored");
+        }
+        assert!(server.terminate().0.success());
+        assert_modes(&data_dir);
     }
-    assert_modes(server.data_dir());
 }
 
 fn assert_modes(path: &Path) {
@@ -103,6 +107,7 @@ fn wrong_arguments_are_refused_with_64_and_in_words() {
         (&["--segment-size", "1000000"], "MiB"),
         (&["--idle-timeout", "300"], "300s"),
         (&["--commit-delay", "5"], "--commit-delay"),
+        (&["--commit-delay", "2s"], "at most 1s"),
         (&["--listen", "127.0.0.1"], "127.0.0.1"),
         (&["--listen", "0.0.0.0:0"], "--accept-any"),
         (&["--listen", "[::]:0"], "--accept-any"),
@@ -145,10 +150,23 @@ fn a_recipient_list_that_is_not_there_is_refused_by_name() {
 }
 
 #[test]
+fn a_recipient_list_that_is_no_list_is_refused_by_name() {
+    let directory = directory();
+    let list = directory.path().join("list");
+    fs::write(&list, b"jones@example.org\nm\xfcller@example.org\n").expect("a file");
+    for path in [&list, directory.path()] {
+        let path = path.to_str().expect("a plain name");
+        let finished = setup(&directory).arguments(["--recipients", path]).refused();
+        assert_eq!(finished.code(), 78, "{}", finished.stderr);
+        assert!(finished.stderr.contains(path), "{}", finished.stderr);
+    }
+}
+
+#[test]
 fn recipients_outside_the_domains_and_the_list_are_refused() {
     let directory = directory();
     let list = directory.path().join("list");
-    fs::write(&list, "jones@example.org\ngreen@example.org\n").expect("a file");
+    fs::write(&list, "\u{feff}jones@example.org\ngreen@example.org\n").expect("a file");
     let list = list.to_str().expect("a plain name");
     let server = setup(&directory).arguments(["--recipients", list, "--domain", "example.org"]).start();
     let mut client = Conversation::hello(server.address()).expect("a connection");

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use mailrace::log::{DirStorage, Storage, StorageFile};
 
 pub(crate) const EIO: i32 = 5;
+pub(crate) const EMFILE: i32 = 24;
 pub(crate) const EFBIG: i32 = 27;
 pub(crate) const ENOSPC: i32 = 28;
 
@@ -121,6 +122,13 @@ impl Storage for Faulty {
     fn remove(&self, name: &str) -> io::Result<()> {
         self.plan().call("remove", name)?;
         self.inner.remove(name)
+    }
+
+    fn free_space(&self) -> io::Result<u64> {
+        match self.plan().space {
+            Some(space) => Ok(space as u64),
+            None => self.inner.free_space(),
+        }
     }
 
     fn make_dir(&self, name: &str) -> io::Result<()> {

@@ -1,10 +1,10 @@
 //! Lack of space: the batch is refused whole, nothing of it survives, and the log heals by itself.
 
-use mailrace::log::{AppendError, Visibility, Writer};
+use mailrace::log::{AppendError, Visibility, Writer, prepare};
 use mailrace::message::{Lsn, Message, Timestamp};
 
-use crate::faulty::{ENOSPC, Faulty};
-use crate::world::{NOW, World, bodies, commit, message};
+use crate::faulty::{EMFILE, ENOSPC, Faulty};
+use crate::world::{NOW, World, bodies, commit, message, overwrite};
 
 struct Disk {
     world: World,
@@ -177,4 +177,59 @@ fn a_server_starts_on_a_full_disk_and_heals() {
     writer.sync().expect("synced");
     writer.publish().expect("published");
     assert_eq!(bodies(&world.read().0), [b"x"]);
+}
+
+#[test]
+fn the_last_room_on_a_disk_is_left_for_mail() {
+    const SIZE: u64 = 64 * 1024;
+    let world = World::new();
+    let storage = Faulty::new(world.storage());
+    for (space, has_room) in [(0, false), (SIZE, false), (2 * SIZE - 1, false), (2 * SIZE, true)] {
+        storage.plan().space = Some(space as usize);
+        assert_eq!(prepare(&storage, SIZE).is_ok(), has_room, "{space} octets are free");
+        assert_eq!(world.contents().is_empty(), !has_room, "nothing is left of a file that was not wanted");
+    }
+}
+
+#[test]
+fn a_lack_of_descriptors_for_a_segment_heals_like_a_lack_of_space() {
+    let mut disk = Disk::new(Visibility::Durable);
+    let body = [b'x'; 9000];
+    disk.storage.fail("create", EMFILE);
+    let refused = (0..10).map(|attempt| disk.append(&[message(&body)], attempt)).find(Result::is_err);
+    assert!(no_space(&refused.expect("the segment is full before that")));
+    disk.storage.plan().fault = None;
+    disk.append(&[message(b"behind")], 1000).expect("descriptors again");
+    disk.publish();
+    assert_eq!(bodies(&disk.world.read().0).last(), Some(&&b"behind"[..]));
+}
+
+#[test]
+fn a_log_without_room_for_its_last_footer_ends_in_order() {
+    let mut disk = Disk::new(Visibility::Durable);
+    commit(&mut disk.writer, &[b"kept"]);
+    disk.storage.plan().space = Some(10);
+    disk.writer.close().expect("all records are durable");
+    let (report, records) = (disk.world.recover().1, disk.world.read().0);
+    assert_eq!((report.damage, bodies(&records)), (vec![], vec![&b"kept"[..]]));
+}
+
+#[test]
+fn starts_that_fail_for_lack_of_space_leave_no_copies_behind() {
+    let world = World::new();
+    let mut writer = world.writer();
+    commit(&mut writer, &[b"kept"]);
+    drop(writer);
+    let len = world.newest().metadata().expect("metadata").len();
+    overwrite(&world.newest(), &[b'~'; 3000], len);
+    let storage = Faulty::new(world.storage());
+    storage.plan().space = Some(100);
+    for _ in 0..3 {
+        assert!(Writer::open(storage.clone(), world.options(), NOW).is_err(), "no room for what is cut off");
+        let copies = world.contents().into_keys().filter(|name| name.starts_with("quarantine/")).count();
+        assert_eq!(copies, 0);
+    }
+    storage.plan().space = None;
+    let (_, report) = Writer::open(storage, world.options(), NOW).expect("room again");
+    assert_eq!(report.cut.len(), 1);
 }

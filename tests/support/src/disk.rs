@@ -422,6 +422,11 @@ impl Disk {
         self.files.values().map(CachedFile::pages_allocated).sum()
     }
 
+    /// Octets that the pages left would hold.
+    pub(crate) fn free_space(&self) -> u64 {
+        (self.pages_max.saturating_sub(self.pages_used()) as u64).saturating_mul(PAGE as u64)
+    }
+
     /// How many of `len` octets at `offset` find room.
     fn room_for(&self, inode: Inode, offset: usize, len: usize) -> usize {
         if self.pages_max == usize::MAX {

@@ -149,6 +149,10 @@ impl Storage for FaultyStorage {
     fn sync_dir(&self, name: &str) -> io::Result<()> {
         self.call(|disk| disk.sync_names(self.life, name))
     }
+
+    fn free_space(&self) -> io::Result<u64> {
+        Ok(self.disk().free_space())
+    }
 }
 
 /// A file of a [`FaultyStorage`].
