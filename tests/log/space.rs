@@ -108,6 +108,17 @@ fn a_full_disk_is_not_filled_with_empty_segments() {
 }
 
 #[test]
+fn what_a_refused_batch_left_in_an_empty_segment_is_cut_off_durably() {
+    let mut disk = Disk::new(Visibility::Durable);
+    disk.storage.plan().space = Some(300);
+    disk.storage.plan().trace.clear();
+    assert!(no_space(&disk.append(&[message(&[b'x'; 900])], 0)));
+    let segment = "00000000000000000000.segment";
+    let calls = ["write", "write", "truncate", "sync"].map(|call| format!("{call} {segment}"));
+    assert_eq!(disk.storage.plan().trace, calls);
+}
+
+#[test]
 fn records_written_but_not_synced_stay_when_the_next_batch_finds_no_space() {
     let mut disk = Disk::new(Visibility::Written);
     disk.append(&[message(b"acknowledged from the page cache")], 0).expect("appended");
