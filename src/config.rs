@@ -1,6 +1,6 @@
 //! Everything `serve` can be told, composed of the layers' own options; made once and impossible to hold invalid.
 //!
-//! [`Config::from_settings`] is the only way to one: it checks what a single option cannot see (a sink on a public
+//! [`Config::checked`] is the only way to one: it checks what a single option cannot see (a sink on a public
 //! address, cores this process may not use) and says what to do about it. Clocks and sockets are not touched; the
 //! recipient list and the process's allowed cores are read here.
 
@@ -409,7 +409,8 @@ mod tests {
     fn a_setting_that_cannot_be_kept_is_named_with_its_option() {
         let config =
             Config::with_defaults(address("127.0.0.1:0"), Path::new("d")).expect("the defaults hold");
-        let broken: [(&str, fn(&mut Config)); 6] = [
+        type Change = fn(&mut Config);
+        let broken: [(&str, Change); 6] = [
             ("--hostname", |config| config.hostname = "a b".to_owned()),
             ("--segment-size", |config| config.segment_size = 1),
             ("--max-message-size", |config| config.limits.message_size_max = 0),

@@ -4,6 +4,7 @@
 //! the sync of the batch before it.
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,7 +133,7 @@ fn the_first_outcome_of_an_idle_log_is_seen_only_after_its_sync_and_its_publicat
     // Another process and the shard look at every moment between two calls on the storage.
     set_interlude(move || {
         *looks_inside.borrow_mut() += 1;
-        for (_, outcome) in port.borrow_mut().next_outcome() {
+        if let Some((_, outcome)) = port.borrow_mut().next_outcome() {
             assert!(
                 record_is_durable(&storage.disk(), stored(outcome), "first\r\n"),
                 "answered before the sync"
@@ -279,7 +280,7 @@ fn run(
     let (inbox, mut ports) = channel(1, LIMITS).expect("descriptors");
     let mut port = ports.remove(0);
     let counters = Arc::new(CommitCounters::default());
-    let options = CommitOptions { bounds: BOUNDS, delay };
+    let options = CommitOptions { bounds: BOUNDS, delay, data_dir: PathBuf::new() };
     let thread = spawn(inbox, sink, Some(storage.clone()), options, Arc::clone(&counters)).expect("a thread");
     let mut outcomes = Vec::new();
     for text in sent {
@@ -306,7 +307,7 @@ fn the_thread_stores_across_prepared_segments_and_seals_when_the_ports_are_gone(
     let sent = numbered(100);
     let (outcomes, ending, counters) = run(&storage, Duration::ZERO, &sent);
     assert!(matches!(ending, Ending::Sealed), "{ending:?}");
-    outcomes.into_iter().for_each(|outcome| drop(stored(outcome)));
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Stored(_))), "{outcomes:?}");
     assert_eq!(texts(&storage), sent);
     assert_eq!((counters.batches.value(), counters.syncs.value()), (100, 100));
     assert_eq!(counters.messages_stored.value(), 100);
@@ -325,7 +326,7 @@ fn the_thread_ends_with_the_log_and_what_comes_later_is_refused() {
     let sink = open(&storage, Acknowledge::AfterSync);
     let (inbox, mut ports) = channel(1, LIMITS).expect("descriptors");
     let counters = Arc::new(CommitCounters::default());
-    let options = CommitOptions { bounds: BOUNDS, delay: Duration::ZERO };
+    let options = CommitOptions { bounds: BOUNDS, delay: Duration::ZERO, data_dir: PathBuf::new() };
     probe.disk().faults.sync_error = 1000;
     let thread = spawn(inbox, sink, None, options, Arc::clone(&counters)).expect("a thread");
     for text in &sent {
@@ -356,9 +357,12 @@ fn a_commit_delay_gathers_what_comes_within_it() {
     let (inbox, mut ports) = channel(1, LIMITS).expect("descriptors");
     let counters = Arc::new(CommitCounters::default());
     // As long as it takes: the batch is full before that.
-    let options = CommitOptions { bounds: BOUNDS, delay: Duration::from_secs(3600) };
+    let options =
+        CommitOptions { bounds: BOUNDS, delay: Duration::from_secs(3600), data_dir: PathBuf::new() };
     let thread = spawn(inbox, sink, None, options, Arc::clone(&counters)).expect("a thread");
-    (0..BOUNDS.count).for_each(|_| drop(ports[0].submit(message("x\r\n")).expect("room in the queue")));
+    for _ in 0..BOUNDS.count {
+        ports[0].submit(message("x\r\n")).expect("room in the queue");
+    }
     drop(ports);
     assert!(matches!(thread.join(), Ending::Sealed));
     assert_eq!((counters.batches.value(), counters.messages_stored.value()), (1, BOUNDS.count as u64));

@@ -128,7 +128,11 @@ impl Mailrace {
 impl Totals {
     fn of(event: &Event) -> Option<Self> {
         let number = |key: &str| event.fields.get(key)?.parse().ok();
-        Some(Self { messages: number("messages")?, syncs: number("syncs")?, batches: number("batches")? })
+        Some(Self {
+            messages: number("messages_accepted")?,
+            syncs: number("syncs")?,
+            batches: number("batches")?,
+        })
     }
 }
 
@@ -183,7 +187,7 @@ mod tests {
 
     #[test]
     fn events_are_read_with_quoted_values() {
-        let line = r#"mailrace: stopped messages=12 reason="was asked to" syncs=3 batches=4"#;
+        let line = r#"mailrace: stopped messages_accepted=12 reason="was asked to" syncs=3 batches=4"#;
         let event = Event::parse(line).expect("an event");
         assert_eq!((event.name.as_str(), event.fields["reason"].as_str()), ("stopped", "was asked to"));
         assert_eq!(Totals::of(&event), Some(Totals { messages: 12, syncs: 3, batches: 4 }));

@@ -4,6 +4,7 @@
 //! its inbox, which refuses what is queued and tells every shard to turn new connections away.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -17,13 +18,15 @@ use crate::message::Timestamp;
 use crate::observe::{CommitCounters, Event};
 
 /// How batches are made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct CommitOptions {
     /// What one batch may hold.
     pub bounds: BatchBounds,
     /// How long to wait for more after the first message of a batch came; zero by default, since a batch grows by
     /// itself while the sync before it runs.
     pub delay: Duration,
+    /// Where the log is; named in events.
+    pub data_dir: PathBuf,
 }
 
 /// A running commit thread.
@@ -89,7 +92,7 @@ impl<S: Storage> Committer<S> {
             let committed = commit(&mut self.inbox, &mut self.sink, &mut batch, timestamp());
             self.count(&committed);
             if let Some(Refused::LogFailed(error)) = committed.refused {
-                return Ending::Failed(announce(error));
+                return Ending::Failed(announce(error, &self.options.data_dir));
             }
             if let (Some(preparation), Sink::Log { writer, .. }) = (&mut self.preparation, &mut self.sink) {
                 preparation.tend(writer);
@@ -100,7 +103,7 @@ impl<S: Storage> Committer<S> {
 
     /// Waits for the next batch; false when none will come.
     fn collect(&mut self, batch: &mut Batch) -> bool {
-        let CommitOptions { bounds, delay } = self.options;
+        let CommitOptions { bounds, delay, .. } = self.options;
         if batch.take(&mut self.inbox, bounds, Wait::Block) == Taken::Closed {
             return false;
         }
@@ -117,7 +120,8 @@ impl<S: Storage> Committer<S> {
             Some(Refused::NoSpace(error)) => {
                 counters.refused_no_space.add(committed.messages);
                 if !self.lacks_space {
-                    Event::new("no-space").field("error", error).field("until", "there is room").emit();
+                    let event = about(Event::new("no-space"), error, &self.options.data_dir);
+                    event.field("action", "make room; mail is refused with 452 until then").emit();
                 }
                 self.lacks_space = true;
             }
@@ -143,20 +147,25 @@ impl<S: Storage> Committer<S> {
         }
         match writer.close() {
             Ok(()) => Ending::Sealed,
-            Err(SyncError(error)) => Ending::Failed(announce(error)),
+            Err(SyncError(error)) => Ending::Failed(announce(error, &self.options.data_dir)),
         }
     }
 }
 
 /// Says once, loudly, that nothing is acknowledged from this log any more.
-fn announce(error: FileError) -> FileError {
-    Event::new("log-failed")
-        .field("file", &error.file)
-        .field("operation", error.operation)
-        .field("error", &error.cause)
+fn announce(error: FileError, data_dir: &Path) -> FileError {
+    about(Event::new("log-failed"), &error, data_dir)
         .field("action", "mend the disk and start the server anew; no message is acknowledged until then")
         .emit();
     error
+}
+
+/// Names the file, what was done with it, and what the system said.
+fn about(event: Event, error: &FileError, data_dir: &Path) -> Event {
+    event
+        .field("file", data_dir.join(&error.file).display())
+        .field("operation", error.operation)
+        .field("error", &error.cause)
 }
 
 /// The time of the system's clock.

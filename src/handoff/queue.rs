@@ -215,27 +215,42 @@ impl ShardPort {
             return Err(QueueFull(message));
         }
         let len = message.len();
-        if !self.room.reserve(len) {
-            // Say first that we wait and look again after that; the commit thread makes room first and looks
-            // for the flag after that. With both fences one of the two sees the other, so no ring is lost.
-            self.lane.parked.store(true, Ordering::SeqCst);
-            fence(Ordering::SeqCst);
-            if !self.room.reserve(len) {
-                return Err(QueueFull(message));
-            }
+        let has_room = self.reserve(len);
+        // What was queued when the commit thread went keeps its room for ever, and nobody would ring for more.
+        if !has_room && !self.is_closed() {
+            return Err(QueueFull(message));
         }
         let ticket = self.submitted.next();
         self.submitted = ticket;
-        match self.sender.try_send(Submission { shard: self.shard, ticket, message }) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => unreachable!("room was reserved and the channel holds as much"),
-            Err(TrySendError::Disconnected(_)) => self.room.release(len),
+        if has_room {
+            match self.sender.try_send(Submission { shard: self.shard, ticket, message }) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => unreachable!("room was reserved and the channel holds as much"),
+                Err(TrySendError::Disconnected(_)) => self.room.release(len),
+            }
         }
-        if self.lane.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             // The last ring of the commit thread may have been heard before this ticket was given.
             self.lane.doorbell.ring();
         }
         Ok(ticket)
+    }
+
+    /// Takes room for a message, or sees to it that the doorbell rings when there may be some.
+    fn reserve(&self, len: usize) -> bool {
+        if self.room.reserve(len) {
+            return true;
+        }
+        // Say first that we wait and look again after that; the commit thread makes room first and looks for the
+        // flag after that. With both fences one of the two sees the other, so no ring is lost. A commit thread
+        // that goes rings in any case.
+        self.lane.parked.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.room.reserve(len)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.lane.closed.load(Ordering::Acquire)
     }
 
     /// The next outcome in the order of submission, when its ticket is at or below the watermark.

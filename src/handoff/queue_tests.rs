@@ -185,6 +185,22 @@ fn without_a_commit_thread_everything_unfinished_is_refused_and_nothing_is_ackno
 }
 
 #[test]
+fn a_queue_that_was_full_when_the_commit_thread_went_refuses_at_once() {
+    let (inbox, mut port) = pair(LIMITS);
+    for _ in 0..LIMITS.count_max {
+        port.submit(message("fills")).expect("room");
+    }
+    let QueueFull(parked) = port.submit(message("parked")).expect_err("the queue is full");
+    drop(inbox);
+    assert!(port.doorbell().silence(), "who waits for room is told");
+    port.submit(parked).expect("taken, and refused at once");
+    let refused = Outcome::Refused(StorageRefusal::LogFailed);
+    for number in 1..=LIMITS.count_max as u64 + 1 {
+        assert_eq!(port.next_outcome(), Some((Ticket(number), refused)));
+    }
+}
+
+#[test]
 #[should_panic(expected = "in the order of its tickets")]
 fn finishing_out_of_order_is_a_defect() {
     let (mut inbox, mut port) = pair(LIMITS);

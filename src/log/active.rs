@@ -90,6 +90,8 @@ pub(crate) struct ActiveSegment<F> {
     pub(crate) footer: Footer,
     /// Set when a write ran out of space: takes no more records and waits to be sealed.
     pub(crate) full: bool,
+    /// Its blocks were not written ahead: syncs into it cost more than into a prepared one.
+    pub(crate) growing: bool,
 }
 
 impl<F: StorageFile> ActiveSegment<F> {
@@ -99,6 +101,7 @@ impl<F: StorageFile> ActiveSegment<F> {
         prepared: Option<PreparedSegment<F>>,
         header: SegmentHeader,
     ) -> Result<Self, AppendError> {
+        let growing = prepared.is_none();
         let (file, temporary) = match prepared {
             Some(prepared) => (prepared.file, prepared.name),
             None => (create_new(storage).map_err(no_space_or_failed)?, NEW_SEGMENT.to_owned()),
@@ -124,7 +127,7 @@ impl<F: StorageFile> ActiveSegment<F> {
             next_sequence: header.first_sequence,
             next_base: Lsn::default(),
         };
-        Ok(Self { file, name, header, footer, full: false })
+        Ok(Self { file, name, header, footer, full: false, growing })
     }
 
     /// Whether `octets` more fit, with a footer behind them.

@@ -310,7 +310,13 @@ impl<S: Storage> Writer<S> {
     fn try_make_room(&mut self, need: u64, now: Timestamp) -> Result<(), AppendError> {
         let successor = match &mut self.state {
             State::Failed(error) => return Err(AppendError::Failed(error.clone())),
-            State::Active(segment) if segment.has_room(need) => return Ok(()),
+            // The first segment after a start could not be prepared: it is left as soon as a prepared one is there.
+            State::Active(segment)
+                if segment.has_room(need)
+                    && !(segment.growing && segment.footer.records > 0 && self.prepared.is_some()) =>
+            {
+                return Ok(());
+            }
             State::Active(segment) => segment.seal()?,
             State::Between(successor) => *successor,
         };

@@ -170,7 +170,7 @@ fn skip_spaces(text: &[u8]) -> &[u8] {
     &text[spaces..]
 }
 
-fn end_of_path<'a, P>(path: P, rest: &'a [u8]) -> Result<(P, &'a [u8]), AddressError> {
+fn end_of_path<P>(path: P, rest: &[u8]) -> Result<(P, &[u8]), AddressError> {
     match rest {
         [] | [b' ', ..] => Ok((path, rest)),
         _ => Err(AddressError { reason: "something stands right behind the address" }),

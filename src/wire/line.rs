@@ -19,7 +19,7 @@ pub enum Line {
     },
     /// A piece of a line that has passed the limit, its end not seen yet: consume `consumed`, answer nothing.
     Skipped {
-        /// All octets that were given.
+        /// All octets that were given: at least one, so that whoever consumes them and asks again comes to an end.
         consumed: usize,
     },
     /// The end of a line that has passed the limit: consume `consumed` and refuse it, once.
@@ -72,7 +72,7 @@ impl LineScanner {
     }
 
     fn without_end(&mut self, len: usize) -> Line {
-        if self.skipping || len > self.len_max {
+        if len > 0 && (self.skipping || len > self.len_max) {
             self.scanned = 0;
             self.skipping = true;
             return Line::Skipped { consumed: len };
@@ -123,10 +123,8 @@ mod tests {
                     }
                     Line::Incomplete => break,
                 };
+                assert!(consumed > 0, "asking again would never end");
                 waiting.drain(..consumed);
-                if waiting.is_empty() {
-                    break;
-                }
             }
             assert!(waiting.len() <= LEN_MAX, "no more than a line waits");
         }
@@ -171,6 +169,7 @@ mod tests {
             assert!(scanner.is_skipping());
             assert_eq!(scanner.next(&[b'a'; 1000]), Line::Skipped { consumed: 1000 });
         }
+        assert_eq!(scanner.next(b""), Line::Incomplete);
         assert_eq!(scanner.next(b"a\r\nNOOP\r\n"), Line::TooLong { consumed: 3 });
         assert_eq!(scanner.next(b"NOOP\r\n"), Line::Complete { len: 4 });
     }

@@ -9,6 +9,7 @@ mod drivers;
 mod limits;
 mod peers;
 mod reading;
+mod readme;
 mod real_mail;
 mod shutdown;
 mod startup;

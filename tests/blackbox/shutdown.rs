@@ -37,14 +37,20 @@ fn drains(signal: Signal) {
         assert!(reply.is("421 4.3.2"), "{reply:?}");
     }
     assert!(silent.closed() && greeted.closed());
-    let late = Conversation::connect(server.address()).and_then(|mut client| client.reply());
-    assert!(late.as_ref().map_or(true, |reply| reply.code == 421), "{late:?}");
+    // Another core may hear of the end a moment later: it greets, and then says the same.
+    if let Ok(mut late) = Conversation::connect(server.address()) {
+        let told = late.reply().and_then(|first| if first.code == 220 { late.reply() } else { Ok(first) });
+        assert!(told.as_ref().map_or(true, |reply| reply.code == 421), "{told:?}");
+    }
     receiving.send(b"the second half\r\n.\r\n").expect("sent");
     let receipt = receiving.reply().expect("a reply").receipt().expect("stored");
     let data_dir = server.data_dir().to_owned();
     let (status, printed) = server.ended();
     assert_eq!(status.code(), Some(0), "{printed}");
-    assert!(printed.contains("mailrace: stopped "), "{printed}");
+    let stopped = printed.lines().find(|line| line.starts_with("mailrace: stopped ")).expect("the totals");
+    for total in ["messages_accepted=1", "messages_stored=1", "octets_stored=33", "batches=1", "syncs=1"] {
+        assert!(stopped.split(' ').any(|field| field == total), "{total}: {stopped}");
+    }
     assert_eq!(log(&data_dir).get(&receipt), b"the first half\r\nthe second half\r\n");
     log(&data_dir).assert_intact();
 }

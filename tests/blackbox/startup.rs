@@ -83,7 +83,16 @@ fn an_address_in_use_is_refused_by_name() {
     let address = first.address().to_string();
     let second = Setup::bare(MAILRACE, &two.path().join("data")).arguments(["--listen", &address]).refused();
     assert_eq!(second.code(), 69, "{}", second.stderr);
-    assert!(second.stderr.contains(&address), "{}", second.stderr);
+    assert!(second.stderr.contains(&address) && second.stderr.contains("--listen"), "{}", second.stderr);
+}
+
+#[test]
+fn an_address_of_another_host_is_refused_by_name() {
+    let directory = directory();
+    let setup = Setup::bare(MAILRACE, &directory.path().join("data"));
+    let finished = setup.arguments(["--listen", "192.0.2.1:0", "--accept-any"]).refused();
+    assert_eq!(finished.code(), 69, "{}", finished.stderr);
+    assert!(finished.stderr.contains("192.0.2.1:0"), "{}", finished.stderr);
 }
 
 #[test]
@@ -102,7 +111,10 @@ fn wrong_arguments_are_refused_with_64_and_in_words() {
         (&["--bare-lf", "guess"], "guess"),
         (&["--cores", "0"], "cores"),
         (&["--cores", "4095-4095"], "4095"),
+        (&["--cores", "4096"], "--cores"),
         (&["--max-connections", "0"], "--max-connections"),
+        (&["--queue-messages", "1000000"], "at most"),
+        (&["--max-command-line", "1MiB"], "64KiB"),
     ];
     let directory = directory();
     let data_dir = directory.path().join("data");

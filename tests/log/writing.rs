@@ -136,6 +136,26 @@ fn a_sealed_segment_ends_with_its_footer() {
 }
 
 #[test]
+fn a_segment_that_grows_is_left_for_a_prepared_one_once_it_holds_a_record() {
+    let world = World { segment_size: 64 * 1024, ..World::new() };
+    let storage = world.storage();
+    let mut writer = world.writer();
+    let growing = world.newest();
+    writer.offer(prepare(&storage, 64 * 1024).expect("prepared"));
+    commit(&mut writer, &[b"a"]);
+    assert_eq!(world.newest(), growing, "an empty segment is not worth leaving behind");
+    commit(&mut writer, &[b"b"]);
+    let prepared = world.newest();
+    assert_ne!(prepared, growing);
+    assert!(prepared.metadata().expect("metadata").len() >= 64 * 1024, "the prepared blocks are used");
+    writer.offer(prepare(&storage, 64 * 1024).expect("prepared"));
+    commit(&mut writer, &[b"c"]);
+    assert_eq!(world.newest(), prepared, "one that does not grow is filled");
+    let (records, damages) = world.read();
+    assert_eq!((records.len(), damages), (3, vec![]));
+}
+
+#[test]
 fn a_prepared_segment_that_is_not_used_is_removed() {
     let world = World::new();
     let storage = world.storage();

@@ -177,7 +177,10 @@ impl Client {
             *slot = octet;
         }
         self.delivered += len as u64;
-        while let Some((_, index)) = self.ends.pop_front_if(|(end, _)| *end <= self.delivered) {
+        while let Some((end, index)) = self.ends.front().copied()
+            && end <= self.delivered
+        {
+            self.ends.pop_front();
             ledger.complete(index);
         }
         len

@@ -4,7 +4,7 @@
 //! - Each record is a message that some client sent completely: not split, merged, altered, or stored twice.
 //! - A message that was refused for what it is, or whose transaction was dropped, is in no record.
 //! - At the moment of a 250 in mode `sync`, a power cut would not take the record away.
-//! - After the log has failed, no 250 is given for anything above its durable end.
+//! - After the log has failed, no 250 is given for anything above its end: the durable one, in mode `os` the written one.
 //! - A position is never given to two messages, and positions rise.
 //! - A record that was shown from a running server's log is never gone again.
 

@@ -24,9 +24,9 @@ pub(crate) enum Stepped {
         messages: u64,
     },
     NoSpace,
-    /// The log failed; it was durable up to here.
+    /// The log failed; a 250 may still be on its way for what stands before here.
     Failed {
-        durable: u64,
+        end: u64,
     },
 }
 
@@ -63,10 +63,10 @@ impl Committer {
             None => Stepped::Committed { messages: committed.messages },
             Some(Refused::NoSpace(_)) => Stepped::NoSpace,
             Some(Refused::LogFailed(_)) => {
-                let durable = durable(sink);
+                let end = acknowledged_end(sink);
                 // As the thread does: it ends, and its inbox with it.
                 self.running = None;
-                Stepped::Failed { durable }
+                Stepped::Failed { end }
             }
         }
     }
@@ -95,9 +95,10 @@ impl Committer {
     }
 }
 
-fn durable(sink: &Sink<FaultyStorage>) -> u64 {
+fn acknowledged_end(sink: &Sink<FaultyStorage>) -> u64 {
     match sink {
-        Sink::Log { writer, .. } => writer.positions().durable.0,
+        Sink::Log { writer, acknowledge: Acknowledge::AfterSync } => writer.positions().durable.0,
+        Sink::Log { writer, acknowledge: Acknowledge::AfterWrite } => writer.positions().written.0,
         Sink::Discard => unreachable!("the simulation stores"),
     }
 }

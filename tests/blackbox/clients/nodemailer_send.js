@@ -1,7 +1,7 @@
 // Sends a message that nodemailer composes itself, then each file named, over one pooled connection.
 //
 // usage: nodemailer_send.js NODEMAILER HOST PORT FROM TO COMPOSED FILE...
-// Writes the composed message to COMPOSED as nodemailer renders it; prints the server's reply to each, one a line.
+// Writes the composed message to COMPOSED as nodemailer renders it, lines ended by CR LF; prints the server's reply to each, one a line.
 'use strict';
 const fs = require('node:fs');
 const [modulePath, host, port, from, to, composed, ...files] = process.argv.slice(2);
@@ -20,7 +20,9 @@ const message = {
 
 async function main() {
   const render = nodemailer.createTransport({ streamTransport: true, buffer: true, newline: 'windows' });
-  const rendered = (await render.sendMail(message)).message;
+  const composedText = (await render.sendMail(message)).message.toString('latin1');
+  // Inside a text part the renderer keeps the LF it was given; the transport would make it CR LF.
+  const rendered = Buffer.from(composedText.replace(/\r?\n/g, '\r\n'), 'latin1');
   fs.writeFileSync(composed, rendered);
   const transport = nodemailer.createTransport({
     pool: true, maxConnections: 1, host, port: Number(port), name: 'client.example', secure: false, ignoreTLS: true,

@@ -1,4 +1,4 @@
-//! A data directory in memory that fails as disks and kernels fail: [`log::Storage`] over a [`Disk`].
+//! A data directory in memory that fails as disks and kernels fail: [`mailrace::log::Storage`] over a [`Disk`].
 //!
 //! Between any two calls of the server the world goes on: [`set_interlude`] names what runs then, so that a client
 //! may read a reply, or a reader look at the log, in the middle of a sync. An acknowledgement that comes before its
