@@ -125,6 +125,18 @@ mod tests {
     }
 
     #[test]
+    fn as_many_outcomes_as_there_are_slots_wait_side_by_side() {
+        let watermark = Watermark::new(OUTCOMES.len());
+        for (ticket, outcome) in (4..).map(Ticket).zip(OUTCOMES) {
+            watermark.store(ticket, outcome);
+        }
+        watermark.raise(Ticket(8));
+        for (ticket, outcome) in (4..).map(Ticket).zip(OUTCOMES) {
+            assert_eq!(watermark.outcome(ticket), outcome);
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "above the watermark")]
     fn an_outcome_above_the_watermark_is_never_read() {
         let watermark = Watermark::new(4);

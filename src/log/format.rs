@@ -270,6 +270,20 @@ mod tests {
     }
 
     #[test]
+    fn any_flipped_bit_of_a_text_behind_its_header_section_is_seen() {
+        let text = b"behind the empty line";
+        let message = message(&[&b"Subject: x\r\n\r\n"[..], text].concat());
+        let (header, mut octets) = record_octets(&message, 7, Lsn(8192));
+        let end = RECORD_HEADER_LEN + header.envelope_len as usize + message.body.len();
+        for bit in (end - text.len()) * 8..end * 8 {
+            octets[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(check_contents(&header, &octets), Err(ContentFlaw::Body), "bit {bit}");
+            octets[bit / 8] ^= 1 << (bit % 8);
+        }
+        assert_eq!(check_contents(&header, &octets), Ok(()));
+    }
+
+    #[test]
     fn lengths_that_overflow_are_no_record() {
         assert_eq!(total_len(u64::from(u32::MAX), u64::MAX), None);
         assert_eq!(total_len(0, u64::MAX - 100), None);

@@ -386,3 +386,29 @@ pub(crate) fn read_full_at<F: StorageFile>(file: &F, buffer: &mut [u8], offset: 
     }
     Ok(filled)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel says to a sync of something that cannot be synced: the way to see from outside that it was
+    /// asked at all. On a file nothing tells a sync from its absence until the power goes.
+    fn is_asked(result: io::Result<()>) -> bool {
+        result.is_err_and(|error| error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()))
+    }
+
+    #[test]
+    fn syncing_a_file_asks_the_kernel() {
+        let (_reader, writer) = io::pipe().expect("a pipe");
+        let pipe = File::from(OwnedFd::from(writer));
+        assert!(is_asked(StorageFile::sync_data(&pipe)));
+        assert!(is_asked(StorageFile::sync_all(&pipe)));
+    }
+
+    #[test]
+    fn syncing_a_directory_asks_the_kernel() {
+        let proc = DirStorage::open(Path::new("/proc")).expect("procfs");
+        assert!(is_asked(proc.sync_dir("")));
+        assert!(is_asked(proc.sync_dir("sys")));
+    }
+}

@@ -186,17 +186,19 @@ fn a_client_that_pipelines_too_much_is_read_no_further_until_it_is_answered() {
 #[test]
 fn a_full_queue_parks_the_connection_and_lets_it_go_on_in_its_turn() {
     let (mut inbox, mut tickets) = shard(QueueLimits { count_max: 1, ..WIDE });
-    let mut clients = [Client::new(), Client::new(), Client::new()];
+    let mut clients = [Client::new(), Client::new(), Client::new(), Client::new()];
     for client in &mut clients {
         client.say("EHLO c.example\r\n", &mut tickets);
         client.replies();
     }
     assert_eq!(clients[0].say(MESSAGE, &mut tickets), Next::WaitTicket);
-    assert_eq!(clients[1].say(MESSAGE, &mut tickets), Next::WaitRoom);
-    assert_eq!(clients[2].say(MESSAGE, &mut tickets), Next::WaitRoom);
-    assert!(!clients[1].dialogue.wants_input());
-    assert_eq!(tickets.pending_count(), 3);
-    for (index, lsn) in [(0, 8), (1, 16), (2, 24)] {
+    for waiting in &mut clients[1..] {
+        assert_eq!(waiting.say(MESSAGE, &mut tickets), Next::WaitRoom);
+        assert!(!waiting.dialogue.wants_input());
+    }
+    assert_eq!(tickets.pending_count(), 4);
+    // Two are still waiting when the third finds no room again: their order must outlast that.
+    for (index, lsn) in [(0, 8), (1, 16), (2, 24), (3, 32)] {
         assert_eq!(store_all(&mut inbox), 1);
         tickets.settle();
         let stored = format!("250 2.0.0 stored 0@{lsn}");

@@ -330,6 +330,8 @@ fn any_position_file_will_do() {
     let (world, other) = (World::new(), World::new());
     let originals = killed(&world);
     killed(&other);
+    // What the other log calls durable lies far behind the end of this one.
+    commit(&mut other.writer(), &[&[b'x'; 50_000]]);
     let good = fs::read(world.path().join("position")).expect("readable");
     let foreign = fs::read(other.path().join("position")).expect("readable");
     for octets in [&b""[..], b"garbage", &[0xFF; 128], &good[..64], &good[..100], &foreign] {
@@ -444,6 +446,60 @@ fn recovery_that_is_interrupted_at_any_call_loses_nothing() {
         interrupted += 1;
     }
     assert!(interrupted > 15, "{interrupted} calls");
+}
+
+fn place(trace: &[String], call: &str) -> usize {
+    trace.iter().position(|other| other == call).unwrap_or_else(|| panic!("no {call:?} in {trace:?}"))
+}
+
+#[test]
+fn recovery_reads_only_what_cannot_vanish_any_more() {
+    let world = World::new();
+    killed(&world);
+    let newest = world.newest();
+    let newest = newest.file_name().and_then(|name| name.to_str()).expect("a name");
+    let storage = Faulty::new(world.storage());
+    drop(Writer::open(storage.clone(), world.options(), NOW).expect("an open log"));
+    let trace = &storage.plan().trace;
+    let read = place(trace, &format!("read {newest}"));
+    assert!(place(trace, &format!("sync {newest}")) < read, "its octets: {trace:?}");
+    assert!(place(trace, "syncdir ") < read, "its name: {trace:?}");
+}
+
+#[test]
+fn what_recovery_cuts_is_copied_durably_before_the_cut() {
+    let world = World::new();
+    killed(&world);
+    forget_position(&world);
+    let newest = world.newest();
+    set_len(&newest, len_of(&newest) - 20);
+    let newest = newest.file_name().and_then(|name| name.to_str()).expect("a name");
+    let storage = Faulty::new(world.storage());
+    let (_writer, report) = Writer::open(storage.clone(), world.options(), NOW).expect("an open log");
+    let copy = &report.cut[0].copy;
+    let trace = &storage.plan().trace;
+    let cut = place(trace, &format!("truncate {newest}")).min(place(trace, &format!("write {newest}")));
+    assert!(place(trace, &format!("sync {copy}")) < cut, "its octets: {trace:?}");
+    assert!(place(trace, "syncdir quarantine") < cut, "its name: {trace:?}");
+    assert_eq!(trace[place(trace, "mkdir quarantine") + 1], "syncdir ", "the name of its directory");
+}
+
+#[test]
+fn what_was_shown_but_never_synced_may_go_without_a_word() {
+    let world = World { visibility: Visibility::Written, ..World::new() };
+    let mut writer = world.writer();
+    let kept = commit(&mut writer, &[b"synced"]);
+    let mut lost = Vec::new();
+    writer.append([message(b"written")].iter(), NOW, &mut lost).expect("appended");
+    writer.publish().expect("published");
+    assert_eq!(bodies(&world.read().0), [&b"synced"[..], b"written"]);
+    drop(writer);
+    // The power goes, and takes what was only in the page cache. The position file survived.
+    set_len(&world.newest(), lost[0].0 - base_of(&world.newest()));
+    let (records, damages) = world.read();
+    assert_eq!((lsns(&records), damages), (kept.clone(), vec![]));
+    let (records, damages, report) = recover_and_append(&world, lost[0]);
+    assert_eq!((lsns(&records), damages, report.damage), (kept, vec![], vec![]));
 }
 
 #[test]

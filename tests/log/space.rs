@@ -108,6 +108,37 @@ fn a_full_disk_is_not_filled_with_empty_segments() {
 }
 
 #[test]
+fn what_a_refused_batch_left_in_an_empty_segment_is_cut_off_durably() {
+    let mut disk = Disk::new(Visibility::Durable);
+    disk.storage.plan().space = Some(300);
+    disk.storage.plan().trace.clear();
+    assert!(no_space(&disk.append(&[message(&[b'x'; 900])], 0)));
+    let segment = "00000000000000000000.segment";
+    let calls = ["write", "write", "truncate", "sync"].map(|call| format!("{call} {segment}"));
+    assert_eq!(disk.storage.plan().trace, calls);
+}
+
+#[test]
+fn lack_of_space_reported_by_a_sync_is_final_wherever_it_is_met() {
+    const LARGE: usize = 64 * 1024;
+    // Sealing a segment, making the next one's name durable, cutting off a refused batch.
+    for (calls, len, space) in
+        [("sync 0000", LARGE, None), ("syncdir", LARGE, None), ("sync 0000", 900, Some(300))]
+    {
+        let mut disk = Disk::new(Visibility::Durable);
+        disk.storage.plan().space = space;
+        disk.storage.fail(calls, ENOSPC);
+        let batch = [message(&vec![b'x'; len])];
+        assert!(matches!(disk.append(&batch, 0), Err(AppendError::Failed(_))), "{calls}");
+        disk.storage.plan().space = None;
+        disk.storage.plan().fault = None;
+        disk.storage.plan().trace.clear();
+        assert!(matches!(disk.append(&batch, 1000), Err(AppendError::Failed(_))), "{calls}");
+        assert_eq!(disk.storage.plan().trace, [""; 0], "{calls}: no system call after the failure");
+    }
+}
+
+#[test]
 fn records_written_but_not_synced_stay_when_the_next_batch_finds_no_space() {
     let mut disk = Disk::new(Visibility::Written);
     disk.append(&[message(b"acknowledged from the page cache")], 0).expect("appended");
