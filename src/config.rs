@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::commit::Gather;
 use crate::handoff::QueueLimits;
 use crate::policy::{Limits, Recipients, RecipientsError};
 use crate::smtp::BareLf;
@@ -55,7 +56,7 @@ pub struct BatchLimits {
     /// Octets in it; a larger message makes a batch by itself.
     pub octets_max: usize,
     /// How long to wait for more after the first message came.
-    pub delay: Duration,
+    pub gather: Gather,
 }
 
 /// Bounds of the connections of this process.
@@ -254,7 +255,7 @@ impl Config {
         if let Some((option, _, most)) = bounded.iter().find(|(_, value, most)| value > most) {
             return limit(option, format!("at most {most}"));
         }
-        if self.batch.delay > COMMIT_DELAY_MAX {
+        if matches!(self.batch.gather, Gather::For(time) if time > COMMIT_DELAY_MAX) {
             return limit("--commit-delay", "at most 1s: every sender waits for it".to_owned());
         }
         if !COMMAND_LINE_BOUNDS.contains(&self.limits.command_line_max) {
@@ -298,7 +299,7 @@ impl Default for QueueBounds {
 
 impl Default for BatchLimits {
     fn default() -> Self {
-        Self { messages_max: 4_096, octets_max: 32 << 20, delay: Duration::ZERO }
+        Self { messages_max: 4_096, octets_max: 32 << 20, gather: Gather::WhenItPays }
     }
 }
 

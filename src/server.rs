@@ -312,7 +312,7 @@ fn queue_limits(config: &Config) -> QueueLimits {
 fn commit_options(config: &Config) -> CommitOptions {
     let batch = config.batch;
     let bounds = BatchBounds { count: batch.messages_max, bytes: batch.octets_max, iovecs: BATCH_SLICES_MAX };
-    CommitOptions { bounds, delay: batch.delay, data_dir: config.data_dir.clone() }
+    CommitOptions { bounds, gather: batch.gather, data_dir: config.data_dir.clone() }
 }
 
 /// Slices of one batch: sixteen full vectored writes.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailrace::commit::{
-    Acknowledge, Batch, Commit, CommitOptions, Ending, Refused, Sink, commit, spawn, step,
+    Acknowledge, Batch, Commit, CommitOptions, Ending, Gather, Refused, Sink, commit, spawn, step,
 };
 use mailrace::handoff::{BatchBounds, Inbox, QueueLimits, ShardPort, Wait, channel};
 use mailrace::log::{Entry, Lookup, Reader, Storage, Visibility, Writer, WriterOptions, prepare};
@@ -273,14 +273,14 @@ fn nothing_queued_touches_nothing() {
 
 fn run(
     storage: &FaultyStorage,
-    delay: Duration,
+    gather: Gather,
     sent: &[String],
 ) -> (Vec<Outcome>, Ending, Arc<CommitCounters>) {
     let sink = open(storage, Acknowledge::AfterSync);
     let (inbox, mut ports) = channel(1, LIMITS).expect("descriptors");
     let mut port = ports.remove(0);
     let counters = Arc::new(CommitCounters::default());
-    let options = CommitOptions { bounds: BOUNDS, delay, data_dir: PathBuf::new() };
+    let options = CommitOptions { bounds: BOUNDS, gather, data_dir: PathBuf::new() };
     let thread = spawn(inbox, sink, Some(storage.clone()), options, Arc::clone(&counters)).expect("a thread");
     let mut outcomes = Vec::new();
     for text in sent {
@@ -303,9 +303,16 @@ fn numbered(count: usize) -> Vec<String> {
 
 #[test]
 fn the_thread_stores_across_prepared_segments_and_seals_when_the_ports_are_gone() {
+    // One message at a time: whether batches wait makes no difference to what is stored.
+    for gather in [Gather::For(Duration::ZERO), Gather::WhenItPays] {
+        stores_across_prepared_segments(gather);
+    }
+}
+
+fn stores_across_prepared_segments(gather: Gather) {
     let storage = FaultyStorage::new(1);
     let sent = numbered(100);
-    let (outcomes, ending, counters) = run(&storage, Duration::ZERO, &sent);
+    let (outcomes, ending, counters) = run(&storage, gather, &sent);
     assert!(matches!(ending, Ending::Sealed), "{ending:?}");
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Stored(_))), "{outcomes:?}");
     assert_eq!(texts(&storage), sent);
@@ -326,7 +333,8 @@ fn the_thread_ends_with_the_log_and_what_comes_later_is_refused() {
     let sink = open(&storage, Acknowledge::AfterSync);
     let (inbox, mut ports) = channel(1, LIMITS).expect("descriptors");
     let counters = Arc::new(CommitCounters::default());
-    let options = CommitOptions { bounds: BOUNDS, delay: Duration::ZERO, data_dir: PathBuf::new() };
+    let options =
+        CommitOptions { bounds: BOUNDS, gather: Gather::For(Duration::ZERO), data_dir: PathBuf::new() };
     probe.disk().faults.sync_error = 1000;
     let thread = spawn(inbox, sink, None, options, Arc::clone(&counters)).expect("a thread");
     for text in &sent {
@@ -364,8 +372,11 @@ fn a_commit_delay_gathers_what_comes_within_it() {
     let (inbox, mut ports) = channel(1, LIMITS).expect("descriptors");
     let counters = Arc::new(CommitCounters::default());
     // As long as it takes: the batch is full before that.
-    let options =
-        CommitOptions { bounds: BOUNDS, delay: Duration::from_secs(3600), data_dir: PathBuf::new() };
+    let options = CommitOptions {
+        bounds: BOUNDS,
+        gather: Gather::For(Duration::from_secs(3600)),
+        data_dir: PathBuf::new(),
+    };
     let thread = spawn(inbox, sink, None, options, Arc::clone(&counters)).expect("a thread");
     for _ in 0..BOUNDS.count {
         ports[0].submit(message("x\r\n")).expect("room in the queue");

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::commit::Gather;
 use crate::config::Cores;
 
 const SIZE_UNITS: &[(&str, u64)] = &[
@@ -43,6 +44,17 @@ pub fn size(text: &str) -> Result<u64, String> {
 /// In words, like [`size`].
 pub fn duration(text: &str) -> Result<Duration, String> {
     with_unit(text, TIME_UNITS, "300s").map(Duration::from_micros)
+}
+
+/// Reads how long a batch waits: a time, or `auto`.
+///
+/// # Errors
+/// In words, like [`size`].
+pub fn gather(text: &str) -> Result<Gather, String> {
+    match text {
+        "auto" => Ok(Gather::WhenItPays),
+        _ => with_unit(text, TIME_UNITS, "300us or auto").map(Duration::from_micros).map(Gather::For),
+    }
 }
 
 fn with_unit(text: &str, units: &[(&str, u64)], example: &str) -> Result<u64, String> {

@@ -8,9 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::batch::Batch;
+use super::gather::{GATHER_TIME, Gather, Gathering};
 use super::prepare::Preparation;
 use super::step::{Commit, Refused, Sink, commit};
 use crate::handoff::{BatchBounds, Inbox, Taken, Wait};
@@ -23,9 +24,9 @@ use crate::observe::{CommitCounters, Event, EventName};
 pub struct CommitOptions {
     /// What one batch may hold.
     pub bounds: BatchBounds,
-    /// How long to wait for more after the first message of a batch came; zero by default, since a batch grows by
-    /// itself while the sync before it runs.
-    pub delay: Duration,
+    /// How long to wait for more after the first message of a batch came. A batch also grows by itself while the
+    /// sync before it runs.
+    pub gather: Gather,
     /// Where the log is; named in events.
     pub data_dir: PathBuf,
 }
@@ -74,7 +75,8 @@ pub fn spawn<S: Storage>(
         }
         _ => None,
     };
-    let committer = Committer { inbox, sink, preparation, options, counters, lacks_space: false };
+    let gathering = Gathering::new();
+    let committer = Committer { inbox, sink, preparation, options, gathering, counters, lacks_space: false };
     let thread = std::thread::Builder::new().name("commit".to_owned()).spawn(move || committer.run())?;
     Ok(CommitThread { thread })
 }
@@ -92,6 +94,7 @@ struct Committer<S: Storage> {
     sink: Sink<S>,
     preparation: Option<Preparation<S>>,
     options: CommitOptions,
+    gathering: Gathering,
     counters: Arc<CommitCounters>,
     lacks_space: bool,
 }
@@ -115,13 +118,23 @@ impl<S: Storage> Committer<S> {
 
     /// Waits for the next batch; false when none will come.
     fn collect(&mut self, batch: &mut Batch) -> bool {
-        let CommitOptions { bounds, delay, .. } = self.options;
+        let CommitOptions { bounds, gather, .. } = self.options;
         if batch.take(&mut self.inbox, bounds, Wait::Block) == Taken::Closed {
             return false;
         }
-        if !delay.is_zero() {
-            let deadline = Instant::now() + delay;
-            while batch.take(&mut self.inbox, bounds, Wait::Until(deadline)) == Taken::Some {}
+        match gather {
+            Gather::WhenItPays if self.gathering.pays() => {
+                let in_hand = batch.len();
+                // Asleep, not at the queue: being woken for each message would cost what the wait is to save.
+                std::thread::sleep(GATHER_TIME);
+                let _ = batch.take(&mut self.inbox, bounds, Wait::Poll);
+                self.gathering.note(in_hand, batch.len() - in_hand);
+            }
+            Gather::For(time) if !time.is_zero() => {
+                let deadline = Instant::now() + time;
+                while batch.take(&mut self.inbox, bounds, Wait::Until(deadline)) == Taken::Some {}
+            }
+            Gather::WhenItPays | Gather::For(_) => {}
         }
         true
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use in_process::{SHORT, TestServer};
+use mailrace::commit::Gather;
 use mailrace::config::{Config, Durability};
 use mailrace::log::{DirStorage, Entry, Reader};
 use mailrace::message::ForwardPath;
@@ -356,7 +357,7 @@ fn thousands_of_connections_of_one_host_are_served() {
 
 #[test]
 fn waiting_for_more_messages_does_not_lose_the_first() {
-    let server = TestServer::start(|config| config.batch.delay = Duration::from_millis(5));
+    let server = TestServer::start(|config| config.batch.gather = Gather::For(Duration::from_millis(5)));
     let reply = Client::ready(server.address()).send_message("waits a little");
     assert_eq!(stored_messages(&server)[&receipt(&reply)], "waits a little\r\n");
     assert_eq!(server.stop().exit_code, 0);
