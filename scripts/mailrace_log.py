@@ -20,11 +20,11 @@ def crc32c(octets, crc=0):
         crc = TABLE[(crc ^ octet) & 0xFF] ^ crc >> 8
     return crc ^ 0xFFFFFFFF
 
-def unpack(octets, seed=b""):
-    """The values of the fixed block that `octets` begin with; None unless its checksum is right."""
+def unpack(octets, seed=b"", at=None):
+    """The values of the fixed block that `octets` begin with; None unless its position and checksum are right."""
     layout = BLOCKS.get(octets[:4])
     values = layout.unpack_from(octets) if layout and len(octets) >= layout.size else None
-    if values and crc32c(seed + octets[:layout.size - 4]) == values[-1]:
+    if values and at in (None, values[3]) and crc32c(seed + octets[:layout.size - 4]) == values[-1]:
         if values[1] > 1 and values[0] != b"MRPOSITN":
             raise ValueError(f"it has format version {values[1]}, written by a newer mailrace: use that one")
         return values
@@ -39,8 +39,7 @@ class Segment:  # its octets up to a limit; `id` is None when the header is lost
         self.log, self.id, self.previous_id, self.partition = header[3], header[4], header[7], header[10]
     def mark(self, at):
         """The values of the intact record header or footer at a position."""
-        values = unpack(self.octets[at - self.base:at - self.base + FOOTER_LEN], struct.pack("<Q", self.id))
-        return values if values and values[3] == at else None
+        return unpack(self.octets[at - self.base:at - self.base + FOOTER_LEN], struct.pack("<Q", self.id), at)
     def no_mark(self, at):
         hits = re.compile(b"MRRC|MRFO").finditer(self.octets, at + 8 - self.base)
         places = (self.base + hit.start() for hit in hits if hit.start() % 8 == 0)

@@ -301,6 +301,35 @@ fn a_flipped_bit_hides_one_record_and_no_other() {
 }
 
 #[test]
+fn magics_in_a_message_behind_damage_cost_no_checksum_each() {
+    // Prints over how many octets checksums were computed while a log was read.
+    const COUNTING: &str = "import sys; sys.path.insert(0, sys.argv[1]); import mailrace_log as log\n\
+                            computed, crc32c = [0], log.crc32c\n\
+                            def counted(octets, crc=0):\n    \
+                                computed[0] += len(octets)\n    \
+                                return crc32c(octets, crc)\n\
+                            log.crc32c = counted\n\
+                            print(sum(1 for _ in log.entries(sys.argv[2])), computed[0])";
+    if !has_python() {
+        return;
+    }
+    let world = World::in_memory();
+    let mut writer = world.writer();
+    let body: Vec<u8> = (0..8).flat_map(|_| [b"MRRCMRRC".repeat(500), b".".to_vec()].concat()).collect();
+    let given = commit(&mut writer, &[&body, b"last"]);
+    writer.close().expect("closed");
+    flip(&world.newest(), (given[0].0 + 20) * 8);
+    let printed = both(world.path(), "magics");
+    assert_eq!((printed.code(), lines(&printed)), (1, 1));
+    let scripts = Path::new(SCRIPT).parent().expect("a folder");
+    let counted = run("python3", [Path::new("-Bc"), Path::new(COUNTING), scripts, world.path()]);
+    let counts: Vec<usize> =
+        counted.text().split_whitespace().filter_map(|count| count.parse().ok()).collect();
+    let [2, octets] = counts[..] else { panic!("{}{}", counted.text(), counted.stderr) };
+    assert!(octets < body.len(), "checksums over {octets} octets for a body of {}", body.len());
+}
+
+#[test]
 fn damage_of_every_kind_is_judged_alike() {
     if !has_python() {
         return;
