@@ -36,7 +36,7 @@ class Segment:  # its octets up to a limit; `id` is None when the header is lost
         self.header_intact = self.octets[:2048] == self.octets[2048:FIRST_RECORD]
         copies = unpack(self.octets[:128]), unpack(self.octets[2048:2176])
         header = next((values for values in copies if values and values[5] == base), [None] * 14)
-        self.log, self.id, self.previous_id, self.partition = header[3], header[4], header[7], header[10]
+        self.log, self.id, self.partition = header[3], header[4], header[10]
     def mark(self, at):
         """The values of the intact record header or footer at a position."""
         return unpack(self.octets[at - self.base:at - self.base + FOOTER_LEN], struct.pack("<Q", self.id), at)
@@ -85,7 +85,7 @@ def entries(directory):
     bases, limit, reached, log = look(directory)
     for base in bases:
         segment, footer, flaws = Segment(directory / f"{base:020}.segment", base, limit), None, []
-        if at != base and (at or not segment.previous_id):
+        if at != base:
             yield Damage("(no segment)", at, base, "a part of the log is missing")
         if not segment.id or not segment.header_intact:
             yield Damage(segment.name, base, segment.end, "segment header damaged")

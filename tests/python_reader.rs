@@ -357,6 +357,23 @@ fn damage_of_every_kind_is_judged_alike() {
 }
 
 #[test]
+fn a_log_without_its_oldest_segments_misses_them() {
+    if !has_python() {
+        return;
+    }
+    let world = odd_log();
+    let segments = world.segments();
+    for (missing, path) in segments[..3].iter().enumerate() {
+        fs::remove_file(path).expect("removed");
+        let printed = both(world.path(), &format!("without the first {}", missing + 1));
+        assert_eq!(printed.code(), 1);
+        for said in [printed.stderr, python(world.path()).stderr] {
+            assert!(said.contains(&format!("position 0..{}:", base(&segments[missing + 1]))), "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_newer_format_is_refused_by_name() {
     if !has_python() {
         return;
