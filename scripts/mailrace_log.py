@@ -70,9 +70,10 @@ def look(directory):
     """Where segments begin, where a living writer stands (else NEVER), how far which log is known to reach."""
     for writer_seen in False, True:  # the position is read before the directory: each segment below it is listed
         octets = (directory / "position").read_bytes() if (directory / "position").exists() else b""
-        slots = filter(None, (unpack(octets[at:at + SLOT_LEN]) for at in (0, SLOT_LEN)))
-        _, _, log, visible, durable, _ = max(slots, default=(0, 0, None, 0, 0, 0))
+        _, _, log, visible, durable, _ = max(filter(None, map(unpack, (octets, octets[SLOT_LEN:]))), default=[0] * 6)
         bases = sorted(int(name[:20]) for name in os.listdir(directory) if re.fullmatch(r"[0-9]{20}\.segment", name))
+        if not bases and not any((directory / name).exists() for name in ("lock", "position")):
+            raise FileNotFoundError("there is none: no lock, no position file and no segment")
         if not writer_seen and not is_locked(directory):
             return bases, NEVER, durable, log
     if bases and not log:

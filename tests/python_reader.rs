@@ -160,7 +160,9 @@ fn an_empty_log_and_no_log_are_told_apart() {
         return;
     }
     let world = World::new();
-    assert_eq!(both(world.path(), "an empty directory").code(), 0);
+    assert_eq!(both(world.path(), "an empty directory").code(), 66);
+    fs::write(world.path().join("notes.segment"), b"none of ours").expect("written");
+    assert_eq!(both(world.path(), "a directory without a log").code(), 66);
     drop(world.writer());
     assert_eq!(both(world.path(), "no messages").code(), 0);
     assert_eq!(both(&world.path().join("nowhere"), "no directory").code(), 66);

@@ -75,6 +75,8 @@ pub fn run_to(command: &LogCommand, output: &mut dyn Write, messages: &mut dyn W
 pub(super) enum LogCommandError {
     /// The data directory cannot be opened.
     DataDir(PathBuf, io::Error),
+    /// The data directory is there, but nothing of a log in it.
+    NoLog(PathBuf),
     /// The log cannot be read.
     Read(PathBuf, ReadError),
     /// The output cannot be written.
@@ -88,7 +90,7 @@ pub(super) enum LogCommandError {
 impl LogCommandError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::NoRecord(_) => exit::NO_INPUT,
+            Self::NoLog(_) | Self::NoRecord(_) => exit::NO_INPUT,
             Self::DataDir(_, error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied => {
                     exit::NO_INPUT
@@ -108,6 +110,11 @@ impl fmt::Display for LogCommandError {
             Self::DataDir(path, error) => {
                 write!(f, "no log at {}: {error} (name its directory with --data-dir)", path.display())
             }
+            Self::NoLog(path) => write!(
+                f,
+                "no log at {}: no lock, no position file and no segment there (name its directory with --data-dir)",
+                path.display()
+            ),
             Self::Read(path, error) => write!(f, "cannot read the log at {}: {error}", path.display()),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
             Self::NoRecord(text) | Self::Damaged(text) => f.write_str(text),
@@ -116,7 +123,7 @@ impl fmt::Display for LogCommandError {
 }
 
 impl DataDir {
-    /// Opens the log for reading.
+    /// Opens the log for reading. A directory that holds none is most likely not the one that was meant.
     pub(super) fn reader(&self) -> Result<Reader<DirStorage>, LogCommandError> {
         let path = &self.data_dir;
         let storage =
@@ -128,7 +135,9 @@ impl DataDir {
                     tries += 1;
                     std::thread::sleep(POSITION_RETRY_INTERVAL);
                 }
-                opened => return opened.map_err(|error| self.read_error(error)),
+                Ok(reader) if reader.finds_log() => return Ok(reader),
+                Ok(_) => return Err(LogCommandError::NoLog(path.clone())),
+                Err(error) => return Err(self.read_error(error)),
             }
         }
     }

@@ -80,7 +80,8 @@ struct Left {
 }
 
 impl<S: Storage> Reader<S> {
-    /// Looks at what there is now. A directory without segments is a log without entries.
+    /// Looks at what there is now. A directory without segments is a log without entries: its writer may come yet.
+    /// [`Reader::finds_log`] tells whether one ever was there.
     ///
     /// # Errors
     /// [`ReadError`]; `NoPosition` passes when a server is just starting.
@@ -104,6 +105,12 @@ impl<S: Storage> Reader<S> {
             Some(current) => current.bound(&self.view),
             None => Ok(()),
         }
+    }
+
+    /// Whether the directory holds anything of a log: a lock, a position file or a segment.
+    #[must_use]
+    pub fn finds_log(&self) -> bool {
+        self.view.finds_log
     }
 
     /// The next entry; `None` at the end of what may be shown now.

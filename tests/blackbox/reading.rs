@@ -14,6 +14,10 @@ use mailrace_support::program::{PROGRAM_DEADLINE, run, wait};
 
 use crate::{MAILRACE, PROJECT, directory, log, log_of, setup};
 
+/// Each command with the exit code that says that there is nothing to read.
+const EVERY_COMMAND: [(&str, &[&str], i32); 4] =
+    [("cat", &[], 66), ("ls", &[], 66), ("get", &["0@4096"], 66), ("verify", &[], 2)];
+
 fn send(server: &Server, texts: &[&[u8]]) -> Vec<String> {
     let mut client = Conversation::hello(server.address()).expect("a connection");
     let replies =
@@ -96,16 +100,46 @@ fn a_receipt_of_nothing_is_an_error_in_words() {
 fn a_directory_that_is_not_there_is_an_error_of_every_command() {
     let directory = directory();
     let log = log(directory.path());
-    for (subcommand, arguments) in [("cat", &[][..]), ("ls", &[]), ("verify", &[]), ("get", &["0@4096"])] {
+    for (subcommand, arguments, code) in EVERY_COMMAND {
         let finished = crate::log(&log.data_dir.join("nowhere")).run(subcommand, arguments);
-        assert!(
-            finished.code() != 0 && finished.stderr.contains("nowhere"),
-            "{subcommand}: {}",
-            finished.stderr
-        );
+        assert_eq!(finished.code(), code, "{subcommand}: {}", finished.stderr);
+        assert!(finished.stderr.contains("nowhere"), "{subcommand}: {}", finished.stderr);
     }
-    assert_eq!(crate::log(&log.data_dir.join("nowhere")).run("verify", &[]).code(), 2);
     assert_eq!(fs::read_dir(directory.path()).expect("readable").count(), 0, "a reader made something");
+}
+
+#[test]
+fn a_directory_that_holds_no_log_is_an_error_of_every_command() {
+    let directory = directory();
+    fs::write(directory.path().join("notes.segment"), b"none of ours").expect("written");
+    for (subcommand, arguments, code) in EVERY_COMMAND {
+        let finished = log(directory.path()).run(subcommand, arguments);
+        assert_eq!((finished.code(), finished.text().as_str()), (code, ""), "{subcommand}");
+        let path = directory.path().to_str().expect("a plain name");
+        for said in [path, "lock", "position", "segment"] {
+            assert!(finished.stderr.contains(said), "{subcommand}: {}", finished.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_log_without_messages_is_a_log() {
+    let directory = directory();
+    let server = setup(&directory).start();
+    let data_dir = server.data_dir().to_owned();
+    let check = |left: &str| {
+        for subcommand in ["cat", "ls", "verify"] {
+            let finished = log(&data_dir).run(subcommand, &[]);
+            assert_eq!((finished.code(), finished.stderr.as_str()), (0, ""), "{subcommand} {left}");
+        }
+    };
+    check("beside a server");
+    assert!(server.terminate().0.success());
+    check("after it");
+    fs::remove_file(data_dir.join("position")).expect("removed");
+    check("without a position file");
+    fs::remove_file(data_dir.join("lock")).expect("removed");
+    check("with segments alone");
 }
 
 #[test]

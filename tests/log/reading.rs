@@ -262,6 +262,23 @@ fn a_new_log_has_no_entries() {
 }
 
 #[test]
+fn a_lock_a_position_file_or_a_segment_tells_a_log() {
+    let world = World::new();
+    fs::write(world.path().join("0.segment"), b"none of ours").expect("written");
+    assert!(!world.reader().finds_log());
+    let mut reader = world.reader();
+    drop(world.writer());
+    reader.refresh().expect("readable");
+    assert!(reader.finds_log(), "a writer came");
+    let segment = world.newest();
+    for left in ["lock", "position", segment.file_name().and_then(|name| name.to_str()).expect("a name")] {
+        let trace = World::new();
+        fs::copy(world.path().join(left), trace.path().join(left)).expect("copied");
+        assert!(trace.reader().finds_log(), "{left}");
+    }
+}
+
+#[test]
 fn a_file_cut_under_a_running_writer_is_damage() {
     let world = World::new();
     let mut writer = world.writer();
