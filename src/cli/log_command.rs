@@ -1,7 +1,7 @@
 //! `mailrace log ...`: reads the message log of a data directory, beside a running server or without one.
 //!
-//! None of these commands writes to the directory. All end quietly, with exit code 0, when nobody reads their output
-//! any more.
+//! None of these commands writes to the directory. When nobody reads their output any more, `cat`, `get` and `ls` end
+//! quietly with exit code 0, and `verify` goes on: its exit code is what most want of it.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -58,10 +58,14 @@ pub fn run_to(command: &LogCommand, output: &mut dyn Write, messages: &mut dyn W
         LogCommand::Ls(arguments) => log_ls::run(arguments, output),
     };
     // What is still buffered may meet the closed pipe only now.
-    let result = result.and_then(|code| output.flush().map(|()| code).map_err(LogCommandError::Output));
+    let flushed = output.flush().map_err(LogCommandError::Output);
+    let result = result.and_then(|code| match flushed {
+        Err(error) if verify && error.is_unread() => Ok(code),
+        flushed => flushed.map(|()| code),
+    });
     match result {
         Ok(code) => code,
-        Err(LogCommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(error) if error.is_unread() => 0,
         Err(error) => {
             // Nothing can be done when nobody listens there either.
             let _ = writeln!(messages, "mailrace: {error}");
@@ -88,6 +92,11 @@ pub(super) enum LogCommandError {
 }
 
 impl LogCommandError {
+    /// Whether nobody reads the output any more.
+    pub(super) fn is_unread(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     fn exit_code(&self) -> u8 {
         match self {
             Self::NoLog(_) | Self::NoRecord(_) => exit::NO_INPUT,

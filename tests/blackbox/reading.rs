@@ -159,6 +159,39 @@ fn cat_ends_quietly_when_its_pipe_closes() {
     assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
 }
 
+/// Runs a command whose output nobody reads, or, with `full`, whose output takes nothing. Gives its exit code and
+/// what it said on standard error.
+fn unread(subcommand: &str, data_dir: &Path, full: bool) -> (Option<i32>, String) {
+    let mut command = Command::new(MAILRACE);
+    command.args(["log", subcommand, "--data-dir"]).arg(data_dir).stdin(Stdio::null());
+    if full {
+        let full = fs::File::options().write(true).open("/dev/full").expect("it is always there");
+        command.stdout(full);
+    } else {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        command.stdout(writer);
+    }
+    let output = command.output().expect("it runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn verify_keeps_its_verdict_when_nobody_reads_it() {
+    let directory = directory();
+    let server = setup(&directory).start();
+    send(&server, &[b"Subject: one\r\n\r\nneedle one\r\n", b"Subject: two\r\n\r\nneedle two\r\n"]);
+    let data_dir = server.data_dir().to_owned();
+    assert!(server.terminate().0.success());
+    assert_eq!(unread("verify", &data_dir, false), (Some(0), String::new()));
+    let (code, said) = unread("verify", &data_dir, true);
+    assert_eq!((code, said.contains("cannot write the output")), (Some(2), true), "{said}");
+    damage(&data_dir, b"needle one");
+    assert_eq!(unread("verify", &data_dir, false), (Some(1), String::new()));
+    // Of cat it was the messages that were wanted.
+    assert_eq!(unread("cat", &data_dir, false).0, Some(0));
+}
+
 #[test]
 fn reading_changes_nothing_in_the_directory() {
     let directory = directory();
