@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Reads the message log of mailrace as docs/format.md draws it. Needs Python 3.8 and nothing else; never writes.
 A program: `mailrace_log.py DIR` prints what `mailrace log cat --data-dir DIR` prints, and exits as it does.
-A library: `for entry in mailrace_log.entries(DIR)` gives every Record, and Damage for what cannot be read.
-"""
+A library: `for entry in mailrace_log.entries(DIR)` gives every Record, and Damage for what cannot be read."""
 import base64, collections, datetime, fcntl, ipaddress, json, os, pathlib, re, struct, sys
 
 PEER, HELO, EHLO, REVERSE_PATH, FORWARD_PATH, MAIL_PARAMETERS, LOCAL = range(1, 8)
@@ -142,7 +141,8 @@ def main(directory):
         return 0
     except (OSError, ValueError) as error:
         print(f"mailrace: cannot read the log at {directory}: {error}", file=sys.stderr)
-        return {ValueError: 65, FileNotFoundError: 66, NotADirectoryError: 66, TimeoutError: 75}.get(type(error), 74)
+        codes = {ValueError: 65, FileNotFoundError: 66, NotADirectoryError: 66, TimeoutError: 75, PermissionError: 77}
+        return codes.get(type(error), 74)
     return code
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ mod world;
 use std::fs;
 use std::io::Read;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -167,6 +168,34 @@ fn an_empty_log_and_no_log_are_told_apart() {
     assert_eq!(both(world.path(), "no messages").code(), 0);
     assert_eq!(both(&world.path().join("nowhere"), "no directory").code(), 66);
     assert_eq!(both(&world.newest(), "a file").code(), 66);
+}
+
+#[test]
+fn a_log_that_may_not_be_read_is_told_by_the_exit_code() {
+    // Root may read everything, so it becomes somebody else first.
+    const AS_NOBODY: &str = "import os, sys; sys.path.insert(0, sys.argv[1]); import mailrace_log as log\n\
+                             if os.getuid() == 0: os.setuid(65534)\n\
+                             sys.exit(log.main(sys.argv[2]))";
+    if !has_python() {
+        return;
+    }
+    let world = World::in_memory();
+    let mut writer = world.writer();
+    commit(&mut writer, &[b"one"]);
+    drop(writer);
+    let mode = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    let files = [world.path().join("lock"), world.path().join("position"), world.newest()];
+    let scripts = Path::new(SCRIPT).parent().expect("a folder");
+    for refused in [world.path(), &files[0], &files[1], &files[2]] {
+        files.iter().for_each(|path| mode(path, 0o755));
+        mode(world.path(), 0o755);
+        mode(refused, 0);
+        let theirs = run("python3", [Path::new("-Bc"), Path::new(AS_NOBODY), scripts, world.path()]);
+        mode(world.path(), 0o755);
+        assert_eq!((theirs.code(), theirs.text().as_str()), (77, ""), "{refused:?}: {}", theirs.stderr);
+    }
 }
 
 #[test]
@@ -391,6 +420,8 @@ fn a_newer_format_is_refused_by_name() {
         overwrite(path, &header, copy as u64);
     }
     assert_eq!(both(world.path(), "version 2").code(), 65);
+    let verified = Log { binary: MAILRACE, data_dir: world.path() }.run("verify", &[]);
+    assert_eq!(verified.code(), 2, "{}", verified.stderr);
 }
 
 #[test]

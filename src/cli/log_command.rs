@@ -100,25 +100,35 @@ impl LogCommandError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::NoLog(_) | Self::NoRecord(_) => exit::NO_INPUT,
-            Self::DataDir(_, error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied => {
-                    exit::NO_INPUT
-                }
-                _ => exit::IO_ERROR,
-            },
+            Self::DataDir(_, error) if is_absent(error) => exit::NO_INPUT,
+            Self::DataDir(_, error) => io_exit_code(error),
             Self::Read(_, ReadError::NoPosition) => exit::TEMPORARY,
             Self::Read(_, ReadError::NewerFormat { .. }) | Self::Damaged(_) => exit::DATA_ERROR,
-            Self::Read(_, ReadError::File(_)) | Self::Output(_) => exit::IO_ERROR,
+            Self::Read(_, ReadError::File(error)) => io_exit_code(&error.cause),
+            Self::Output(_) => exit::IO_ERROR,
         }
+    }
+}
+
+/// Whether there is no such directory, as opposed to one that cannot be opened.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn io_exit_code(error: &io::Error) -> u8 {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => exit::NO_PERMISSION,
+        _ => exit::IO_ERROR,
     }
 }
 
 impl fmt::Display for LogCommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DataDir(path, error) => {
+            Self::DataDir(path, error) if is_absent(error) => {
                 write!(f, "no log at {}: {error} (name its directory with --data-dir)", path.display())
             }
+            Self::DataDir(path, error) => write!(f, "cannot open {}: {error}", path.display()),
             Self::NoLog(path) => write!(
                 f,
                 "no log at {}: no lock, no position file and no segment there (name its directory with --data-dir)",

@@ -3,17 +3,22 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use mailrace_support::conversation::Conversation;
 use mailrace_support::peer::Peer;
 use mailrace_support::process::Server;
-use mailrace_support::program::{PROGRAM_DEADLINE, run, wait};
+use mailrace_support::program::{PROGRAM_DEADLINE, finish, run, wait};
+use rustix::process::geteuid;
 
 use crate::{MAILRACE, PROJECT, directory, log, log_of, setup};
 
+/// A user who owns nothing.
+const NOBODY: u32 = 65534;
 /// Each command with the exit code that says that there is nothing to read.
 const EVERY_COMMAND: [(&str, &[&str], i32); 4] =
     [("cat", &[], 66), ("ls", &[], 66), ("get", &["0@4096"], 66), ("verify", &[], 2)];
@@ -119,6 +124,48 @@ fn a_directory_that_holds_no_log_is_an_error_of_every_command() {
         for said in [path, "lock", "position", "segment"] {
             assert!(finished.stderr.contains(said), "{subcommand}: {}", finished.stderr);
         }
+    }
+}
+
+#[test]
+fn a_log_that_may_not_be_read_is_an_error_of_every_command() {
+    let directory = directory();
+    let server = setup(&directory).start();
+    send(&server, &[b"Subject: one\r\n\r\n"]);
+    let data_dir = server.data_dir().to_owned();
+    assert!(server.terminate().0.success());
+    let mode = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    // Root may read everything, so another user must be the one who may not, with a program within its reach.
+    let program = directory.path().join("mailrace");
+    // Copied by a process of its own: a file that is still open for writing somewhere cannot be run.
+    run("cp", [Path::new(MAILRACE), &program]).expect_success();
+    mode(directory.path(), 0o755);
+    let segments: Vec<PathBuf> = files(&data_dir)
+        .into_keys()
+        .map(PathBuf::from)
+        .filter(|path| path.extension().is_some_and(|extension| extension == "segment"))
+        .collect();
+    let all = || files(&data_dir).into_keys().map(PathBuf::from).chain([data_dir.clone()]);
+    for refused in [&data_dir, &data_dir.join("lock"), &data_dir.join("position"), &segments[0]] {
+        all().for_each(|path| mode(&path, 0o755));
+        mode(refused, 0);
+        for (subcommand, arguments, code) in EVERY_COMMAND {
+            let mut command = Command::new(&program);
+            command.args(["log", subcommand, "--data-dir"]).arg(&data_dir).args(arguments);
+            if geteuid().is_root() {
+                command.uid(NOBODY);
+            }
+            let finished = finish(command, b"");
+            let expected = if subcommand == "verify" { code } else { 77 };
+            let case = format!("{subcommand}, {}: {}", refused.display(), finished.stderr);
+            assert_eq!((finished.code(), finished.text().as_str()), (expected, ""), "{case}");
+            assert!(finished.stderr.contains("ermission"), "{case}");
+            let path = data_dir.to_str().expect("a plain name");
+            assert!(finished.stderr.contains(path), "{case}");
+        }
+        mode(&data_dir, 0o755);
     }
 }
 
