@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Reads the message log of mailrace as docs/format.md draws it. Needs Python 3.8 and nothing else; never writes.
 A program: `mailrace_log.py DIR` prints what `mailrace log cat --data-dir DIR` prints, and exits as it does.
-A library: `for entry in mailrace_log.entries(DIR)` gives every Record, and Damage for what cannot be read.
-"""
+A library: `for entry in mailrace_log.entries(DIR)` gives every Record, and Damage for what cannot be read."""
 import base64, collections, datetime, fcntl, ipaddress, json, os, pathlib, re, struct, sys
 
 PEER, HELO, EHLO, REVERSE_PATH, FORWARD_PATH, MAIL_PARAMETERS, LOCAL = range(1, 8)
@@ -20,11 +19,11 @@ def crc32c(octets, crc=0):
         crc = TABLE[(crc ^ octet) & 0xFF] ^ crc >> 8
     return crc ^ 0xFFFFFFFF
 
-def unpack(octets, seed=b""):
-    """The values of the fixed block that `octets` begin with; None unless its checksum is right."""
+def unpack(octets, seed=b"", at=None):
+    """The values of the fixed block that `octets` begin with; None unless its position and checksum are right."""
     layout = BLOCKS.get(octets[:4])
     values = layout.unpack_from(octets) if layout and len(octets) >= layout.size else None
-    if values and crc32c(seed + octets[:layout.size - 4]) == values[-1]:
+    if values and at in (None, values[3]) and crc32c(seed + octets[:layout.size - 4]) == values[-1]:
         if values[1] > 1 and values[0] != b"MRPOSITN":
             raise ValueError(f"it has format version {values[1]}, written by a newer mailrace: use that one")
         return values
@@ -36,11 +35,10 @@ class Segment:  # its octets up to a limit; `id` is None when the header is lost
         self.header_intact = self.octets[:2048] == self.octets[2048:FIRST_RECORD]
         copies = unpack(self.octets[:128]), unpack(self.octets[2048:2176])
         header = next((values for values in copies if values and values[5] == base), [None] * 14)
-        self.log, self.id, self.previous_id, self.partition = header[3], header[4], header[7], header[10]
+        self.log, self.id, self.partition = header[3], header[4], header[10]
     def mark(self, at):
         """The values of the intact record header or footer at a position."""
-        values = unpack(self.octets[at - self.base:at - self.base + FOOTER_LEN], struct.pack("<Q", self.id))
-        return values if values and values[3] == at else None
+        return unpack(self.octets[at - self.base:at - self.base + FOOTER_LEN], struct.pack("<Q", self.id), at)
     def no_mark(self, at):
         hits = re.compile(b"MRRC|MRFO").finditer(self.octets, at + 8 - self.base)
         places = (self.base + hit.start() for hit in hits if hit.start() % 8 == 0)
@@ -71,9 +69,10 @@ def look(directory):
     """Where segments begin, where a living writer stands (else NEVER), how far which log is known to reach."""
     for writer_seen in False, True:  # the position is read before the directory: each segment below it is listed
         octets = (directory / "position").read_bytes() if (directory / "position").exists() else b""
-        slots = filter(None, (unpack(octets[at:at + SLOT_LEN]) for at in (0, SLOT_LEN)))
-        _, _, log, visible, durable, _ = max(slots, default=(0, 0, None, 0, 0, 0))
+        _, _, log, visible, durable, _ = max(filter(None, map(unpack, (octets, octets[SLOT_LEN:]))), default=[0] * 6)
         bases = sorted(int(name[:20]) for name in os.listdir(directory) if re.fullmatch(r"[0-9]{20}\.segment", name))
+        if not bases and not any((directory / name).exists() for name in ("lock", "position")):
+            raise FileNotFoundError("there is none: no lock, no position file and no segment")
         if not writer_seen and not is_locked(directory):
             return bases, NEVER, durable, log
     if bases and not log:
@@ -86,7 +85,7 @@ def entries(directory):
     bases, limit, reached, log = look(directory)
     for base in bases:
         segment, footer, flaws = Segment(directory / f"{base:020}.segment", base, limit), None, []
-        if at != base and (at or not segment.previous_id):
+        if at != base:
             yield Damage("(no segment)", at, base, "a part of the log is missing")
         if not segment.id or not segment.header_intact:
             yield Damage(segment.name, base, segment.end, "segment header damaged")
@@ -142,7 +141,8 @@ def main(directory):
         return 0
     except (OSError, ValueError) as error:
         print(f"mailrace: cannot read the log at {directory}: {error}", file=sys.stderr)
-        return {ValueError: 65, FileNotFoundError: 66, NotADirectoryError: 66, TimeoutError: 75}.get(type(error), 74)
+        codes = {ValueError: 65, FileNotFoundError: 66, NotADirectoryError: 66, TimeoutError: 75, PermissionError: 77}
+        return codes.get(type(error), 74)
     return code
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ mod world;
 use std::fs;
 use std::io::Read;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -160,11 +161,41 @@ fn an_empty_log_and_no_log_are_told_apart() {
         return;
     }
     let world = World::new();
-    assert_eq!(both(world.path(), "an empty directory").code(), 0);
+    assert_eq!(both(world.path(), "an empty directory").code(), 66);
+    fs::write(world.path().join("notes.segment"), b"none of ours").expect("written");
+    assert_eq!(both(world.path(), "a directory without a log").code(), 66);
     drop(world.writer());
     assert_eq!(both(world.path(), "no messages").code(), 0);
     assert_eq!(both(&world.path().join("nowhere"), "no directory").code(), 66);
     assert_eq!(both(&world.newest(), "a file").code(), 66);
+}
+
+#[test]
+fn a_log_that_may_not_be_read_is_told_by_the_exit_code() {
+    // Root may read everything, so it becomes somebody else first.
+    const AS_NOBODY: &str = "import os, sys; sys.path.insert(0, sys.argv[1]); import mailrace_log as log\n\
+                             if os.getuid() == 0: os.setuid(65534)\n\
+                             sys.exit(log.main(sys.argv[2]))";
+    if !has_python() {
+        return;
+    }
+    let world = World::in_memory();
+    let mut writer = world.writer();
+    commit(&mut writer, &[b"one"]);
+    drop(writer);
+    let mode = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    let files = [world.path().join("lock"), world.path().join("position"), world.newest()];
+    let scripts = Path::new(SCRIPT).parent().expect("a folder");
+    for refused in [world.path(), &files[0], &files[1], &files[2]] {
+        files.iter().for_each(|path| mode(path, 0o755));
+        mode(world.path(), 0o755);
+        mode(refused, 0);
+        let theirs = run("python3", [Path::new("-Bc"), Path::new(AS_NOBODY), scripts, world.path()]);
+        mode(world.path(), 0o755);
+        assert_eq!((theirs.code(), theirs.text().as_str()), (77, ""), "{refused:?}: {}", theirs.stderr);
+    }
 }
 
 #[test]
@@ -301,6 +332,35 @@ fn a_flipped_bit_hides_one_record_and_no_other() {
 }
 
 #[test]
+fn magics_in_a_message_behind_damage_cost_no_checksum_each() {
+    // Prints over how many octets checksums were computed while a log was read.
+    const COUNTING: &str = "import sys; sys.path.insert(0, sys.argv[1]); import mailrace_log as log\n\
+                            computed, crc32c = [0], log.crc32c\n\
+                            def counted(octets, crc=0):\n    \
+                                computed[0] += len(octets)\n    \
+                                return crc32c(octets, crc)\n\
+                            log.crc32c = counted\n\
+                            print(sum(1 for _ in log.entries(sys.argv[2])), computed[0])";
+    if !has_python() {
+        return;
+    }
+    let world = World::in_memory();
+    let mut writer = world.writer();
+    let body: Vec<u8> = (0..8).flat_map(|_| [b"MRRCMRRC".repeat(500), b".".to_vec()].concat()).collect();
+    let given = commit(&mut writer, &[&body, b"last"]);
+    writer.close().expect("closed");
+    flip(&world.newest(), (given[0].0 + 20) * 8);
+    let printed = both(world.path(), "magics");
+    assert_eq!((printed.code(), lines(&printed)), (1, 1));
+    let scripts = Path::new(SCRIPT).parent().expect("a folder");
+    let counted = run("python3", [Path::new("-Bc"), Path::new(COUNTING), scripts, world.path()]);
+    let counts: Vec<usize> =
+        counted.text().split_whitespace().filter_map(|count| count.parse().ok()).collect();
+    let [2, octets] = counts[..] else { panic!("{}{}", counted.text(), counted.stderr) };
+    assert!(octets < body.len(), "checksums over {octets} octets for a body of {}", body.len());
+}
+
+#[test]
 fn damage_of_every_kind_is_judged_alike() {
     if !has_python() {
         return;
@@ -328,6 +388,23 @@ fn damage_of_every_kind_is_judged_alike() {
 }
 
 #[test]
+fn a_log_without_its_oldest_segments_misses_them() {
+    if !has_python() {
+        return;
+    }
+    let world = odd_log();
+    let segments = world.segments();
+    for (missing, path) in segments[..3].iter().enumerate() {
+        fs::remove_file(path).expect("removed");
+        let printed = both(world.path(), &format!("without the first {}", missing + 1));
+        assert_eq!(printed.code(), 1);
+        for said in [printed.stderr, python(world.path()).stderr] {
+            assert!(said.contains(&format!("position 0..{}:", base(&segments[missing + 1]))), "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_newer_format_is_refused_by_name() {
     if !has_python() {
         return;
@@ -343,6 +420,8 @@ fn a_newer_format_is_refused_by_name() {
         overwrite(path, &header, copy as u64);
     }
     assert_eq!(both(world.path(), "version 2").code(), 65);
+    let verified = Log { binary: MAILRACE, data_dir: world.path() }.run("verify", &[]);
+    assert_eq!(verified.code(), 2, "{}", verified.stderr);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `mailrace log ...`: reads the message log of a data directory, beside a running server or without one.
 //!
-//! None of these commands writes to the directory. All end quietly, with exit code 0, when nobody reads their output
-//! any more.
+//! None of these commands writes to the directory. When nobody reads their output any more, `cat`, `get` and `ls` end
+//! quietly with exit code 0, and `verify` goes on: its exit code is what most want of it.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -58,10 +58,14 @@ pub fn run_to(command: &LogCommand, output: &mut dyn Write, messages: &mut dyn W
         LogCommand::Ls(arguments) => log_ls::run(arguments, output),
     };
     // What is still buffered may meet the closed pipe only now.
-    let result = result.and_then(|code| output.flush().map(|()| code).map_err(LogCommandError::Output));
+    let flushed = output.flush().map_err(LogCommandError::Output);
+    let result = result.and_then(|code| match flushed {
+        Err(error) if verify && error.is_unread() => Ok(code),
+        flushed => flushed.map(|()| code),
+    });
     match result {
         Ok(code) => code,
-        Err(LogCommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(error) if error.is_unread() => 0,
         Err(error) => {
             // Nothing can be done when nobody listens there either.
             let _ = writeln!(messages, "mailrace: {error}");
@@ -75,6 +79,8 @@ pub fn run_to(command: &LogCommand, output: &mut dyn Write, messages: &mut dyn W
 pub(super) enum LogCommandError {
     /// The data directory cannot be opened.
     DataDir(PathBuf, io::Error),
+    /// The data directory is there, but nothing of a log in it.
+    NoLog(PathBuf),
     /// The log cannot be read.
     Read(PathBuf, ReadError),
     /// The output cannot be written.
@@ -86,28 +92,48 @@ pub(super) enum LogCommandError {
 }
 
 impl LogCommandError {
+    /// Whether nobody reads the output any more.
+    pub(super) fn is_unread(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     fn exit_code(&self) -> u8 {
         match self {
-            Self::NoRecord(_) => exit::NO_INPUT,
-            Self::DataDir(_, error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied => {
-                    exit::NO_INPUT
-                }
-                _ => exit::IO_ERROR,
-            },
+            Self::NoLog(_) | Self::NoRecord(_) => exit::NO_INPUT,
+            Self::DataDir(_, error) if is_absent(error) => exit::NO_INPUT,
+            Self::DataDir(_, error) => io_exit_code(error),
             Self::Read(_, ReadError::NoPosition) => exit::TEMPORARY,
             Self::Read(_, ReadError::NewerFormat { .. }) | Self::Damaged(_) => exit::DATA_ERROR,
-            Self::Read(_, ReadError::File(_)) | Self::Output(_) => exit::IO_ERROR,
+            Self::Read(_, ReadError::File(error)) => io_exit_code(&error.cause),
+            Self::Output(_) => exit::IO_ERROR,
         }
+    }
+}
+
+/// Whether there is no such directory, as opposed to one that cannot be opened.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn io_exit_code(error: &io::Error) -> u8 {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => exit::NO_PERMISSION,
+        _ => exit::IO_ERROR,
     }
 }
 
 impl fmt::Display for LogCommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DataDir(path, error) => {
+            Self::DataDir(path, error) if is_absent(error) => {
                 write!(f, "no log at {}: {error} (name its directory with --data-dir)", path.display())
             }
+            Self::DataDir(path, error) => write!(f, "cannot open {}: {error}", path.display()),
+            Self::NoLog(path) => write!(
+                f,
+                "no log at {}: no lock, no position file and no segment there (name its directory with --data-dir)",
+                path.display()
+            ),
             Self::Read(path, error) => write!(f, "cannot read the log at {}: {error}", path.display()),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
             Self::NoRecord(text) | Self::Damaged(text) => f.write_str(text),
@@ -116,7 +142,7 @@ impl fmt::Display for LogCommandError {
 }
 
 impl DataDir {
-    /// Opens the log for reading.
+    /// Opens the log for reading. A directory that holds none is most likely not the one that was meant.
     pub(super) fn reader(&self) -> Result<Reader<DirStorage>, LogCommandError> {
         let path = &self.data_dir;
         let storage =
@@ -128,7 +154,9 @@ impl DataDir {
                     tries += 1;
                     std::thread::sleep(POSITION_RETRY_INTERVAL);
                 }
-                opened => return opened.map_err(|error| self.read_error(error)),
+                Ok(reader) if reader.finds_log() => return Ok(reader),
+                Ok(_) => return Err(LogCommandError::NoLog(path.clone())),
+                Err(error) => return Err(self.read_error(error)),
             }
         }
     }

@@ -80,7 +80,8 @@ struct Left {
 }
 
 impl<S: Storage> Reader<S> {
-    /// Looks at what there is now. A directory without segments is a log without entries.
+    /// Looks at what there is now. A directory without segments is a log without entries: its writer may come yet.
+    /// [`Reader::finds_log`] tells whether one ever was there.
     ///
     /// # Errors
     /// [`ReadError`]; `NoPosition` passes when a server is just starting.
@@ -104,6 +105,12 @@ impl<S: Storage> Reader<S> {
             Some(current) => current.bound(&self.view),
             None => Ok(()),
         }
+    }
+
+    /// Whether the directory holds anything of a log: a lock, a position file or a segment.
+    #[must_use]
+    pub fn finds_log(&self) -> bool {
+        self.view.finds_log
     }
 
     /// The next entry; `None` at the end of what may be shown now.
@@ -204,6 +211,10 @@ impl<S: Storage> Reader<S> {
 
     /// Begins with the next segment.
     fn enter(&mut self, base: Lsn) -> Result<(), ReadError> {
+        // A log begins at 0, and nothing takes segments away from its front.
+        if self.left.is_none() && base > Lsn(0) {
+            self.pending.push_back(Damage::missing(Lsn(0), base));
+        }
         match open_segment(&self.storage, &self.view, base)? {
             Ok(current) => {
                 self.check_link(&current.scan.header);
@@ -224,9 +235,7 @@ impl<S: Storage> Reader<S> {
     fn check_link(&mut self, header: &SegmentHeader) {
         let (base, previous) = (header.base, header.previous);
         let missing = match self.left {
-            // Retention takes segments away from the front, but then their successor still names them.
-            None => (base > Lsn(0) && previous.segment_id == 0).then_some(Lsn(0)),
-            Some(Left { id: None, .. }) => None,
+            None | Some(Left { id: None, .. }) => None,
             Some(Left { id: Some(id), end, .. }) if id != previous.segment_id => Some(end),
             Some(Left { id: Some(id), base: left, footer: Some(footer), .. }) => {
                 if footer.link(id) != previous {

@@ -7,7 +7,6 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use memchr::memmem;
 
 use super::error::{FileError, ReadError};
 use super::format::{ContentFlaw, HeaderFlaw, RECORD_HEADER_LEN, RECORD_MAGIC, RecordHeader, check_contents};
@@ -193,26 +192,19 @@ impl<F: StorageFile> SegmentScan<F> {
         }))
     }
 
-    /// The first place from `from` on where an intact record header or footer stands.
+    /// The first place from `from` on where an intact record header or footer stands. Reads every octet about once,
+    /// whatever stands there: a sender may fill a message with magics.
     fn find_intact(&mut self, from: Lsn, limit: Lsn) -> Result<Option<Lsn>, ReadError> {
+        let id = self.header.id;
         let mut at = from;
         while at < limit {
-            let octets = self.octets(at, READ_AHEAD, limit)?;
-            let len = octets.len();
-            let hit = candidate(octets);
-            if len == 0 {
-                return Ok(None);
+            let octets = self.octets_ahead(at, PROBE_LEN, limit)?;
+            if let Some(offset) = first_mark(octets, id, at) {
+                return Ok(Some(at.advanced(offset as u64)));
             }
-            match hit {
-                None => at = at.advanced(len.next_multiple_of(Lsn::ALIGNMENT as usize) as u64),
-                Some(offset) => {
-                    let found = at.advanced(offset as u64);
-                    if self.is_intact(found, limit)? {
-                        return Ok(Some(found));
-                    }
-                    at = found.advanced(Lsn::ALIGNMENT);
-                }
-            }
+            // What begins in the last octets held may end behind them: the next look begins there.
+            let Some(last_judged) = octets.len().checked_sub(PROBE_LEN) else { break };
+            at = at.advanced((last_judged + 1).next_multiple_of(Lsn::ALIGNMENT as usize) as u64);
         }
         Ok(None)
     }
@@ -222,13 +214,6 @@ impl<F: StorageFile> SegmentScan<F> {
         let id = self.header.id;
         let probe = self.octets(at, RECORD_HEADER_LEN, limit)?;
         Ok(RecordHeader::decode(probe, id, at) != Err(HeaderFlaw::Invalid))
-    }
-
-    fn is_intact(&mut self, at: Lsn, limit: Lsn) -> Result<bool, ReadError> {
-        let id = self.header.id;
-        let probe = self.octets(at, PROBE_LEN, limit)?;
-        let no_record = RecordHeader::decode(probe, id, at) == Err(HeaderFlaw::Invalid);
-        Ok(!no_record || Footer::decode(probe, id, at).is_some())
     }
 
     /// The position behind the last octet of `range` that is not zero; its start when all are.
@@ -251,6 +236,13 @@ impl<F: StorageFile> SegmentScan<F> {
 
     /// At most `len` octets at a position, fewer where limit or file end: a view into the read-ahead buffer.
     pub(crate) fn octets(&mut self, at: Lsn, len: usize, limit: Lsn) -> Result<&[u8], ReadError> {
+        let octets = self.octets_ahead(at, len, limit)?;
+        Ok(&octets[..len.min(octets.len())])
+    }
+
+    /// All octets held from a position to the limit. Reads only when fewer than `len` are held; fewer are given
+    /// where limit or file end.
+    fn octets_ahead(&mut self, at: Lsn, len: usize, limit: Lsn) -> Result<&[u8], ReadError> {
         let room = usize::try_from(limit.0.saturating_sub(at.0)).unwrap_or(usize::MAX);
         let len = len.min(room);
         let offset = at.0 - self.header.base.0;
@@ -265,8 +257,8 @@ impl<F: StorageFile> SegmentScan<F> {
             read.map_err(|cause| FileError::new("read", &self.name, cause))?;
         }
         let start = usize::try_from(offset - self.window_at).expect("inside the window");
-        let end = (start + len).min(self.window.len());
-        Ok(&self.window[start..end])
+        let octets = &self.window[start..];
+        Ok(&octets[..room.min(octets.len())])
     }
 }
 
@@ -281,12 +273,21 @@ fn envelope_and_body(header: &RecordHeader, record: &[u8]) -> Result<(Envelope, 
     Ok((envelope, body))
 }
 
-/// The offset of the first aligned place that looks like a record or a footer.
-fn candidate(octets: &[u8]) -> Option<usize> {
-    // Both magics begin with these two.
-    memmem::find_iter(octets, &RECORD_MAGIC[..2]).find(|offset| {
-        let rest = &octets[*offset..];
-        offset % Lsn::ALIGNMENT as usize == 0
-            && (rest.starts_with(RECORD_MAGIC) || rest.starts_with(FOOTER_MAGIC))
-    })
+/// The offset of the first intact record header or footer in octets that begin at `at`.
+fn first_mark(octets: &[u8], id: u64, at: Lsn) -> Option<usize> {
+    // One look at each place where a mark may begin. A search for the magics passes over plain text three times as
+    // fast, but takes thirty times as long where a sender wrote nothing but magics.
+    (0..octets.len())
+        .step_by(Lsn::ALIGNMENT as usize)
+        .find(|offset| is_mark(&octets[*offset..], id, at.advanced(*offset as u64)))
+}
+
+/// Whether an intact record header or footer begins these octets, which stand at `at`. Most that is none is told by
+/// its magic, and a magic in a message by the position behind it, before any checksum is computed.
+fn is_mark(octets: &[u8], id: u64, at: Lsn) -> bool {
+    if octets.starts_with(RECORD_MAGIC) {
+        RecordHeader::decode(octets, id, at) != Err(HeaderFlaw::Invalid)
+    } else {
+        octets.starts_with(FOOTER_MAGIC) && Footer::decode(octets, id, at).is_some()
+    }
 }

@@ -8,7 +8,7 @@
 use uuid::Uuid;
 
 use super::error::{FileError, ReadError};
-use super::position::{Slot, read_position};
+use super::position::{POSITION_FILE, Slot, read_position};
 use super::segment::segment_base;
 use super::storage::{LOCK_FILE, Storage};
 use crate::message::Lsn;
@@ -30,6 +30,8 @@ pub(crate) enum Bound {
 pub(crate) struct View {
     /// Rising.
     bases: Vec<Lsn>,
+    /// Whether anything tells that this is the directory of a log.
+    pub(crate) finds_log: bool,
     pub(crate) bound: Bound,
 }
 
@@ -38,7 +40,10 @@ impl View {
         for _ in 0..LOOKS_MAX {
             let locked = is_locked(storage)?;
             let position = read_position(storage)?;
-            let mut bases = segment_bases(storage)?;
+            let names = storage.list().map_err(|cause| FileError::new("list", "", cause))?;
+            let mut bases = segment_bases(&names);
+            let traced = names.iter().any(|name| name == LOCK_FILE || name == POSITION_FILE);
+            let finds_log = locked || traced || !bases.is_empty();
             if locked {
                 let visible = match position {
                     Some(slot) => slot.visible,
@@ -46,10 +51,10 @@ impl View {
                     None => return Err(ReadError::NoPosition),
                 };
                 bases.retain(|base| *base < visible);
-                return Ok(Self { bases, bound: Bound::Visible(visible) });
+                return Ok(Self { bases, finds_log, bound: Bound::Visible(visible) });
             }
             if !is_locked(storage)? {
-                return Ok(Self { bases, bound: Bound::Tail(position) });
+                return Ok(Self { bases, finds_log, bound: Bound::Tail(position) });
             }
         }
         Err(ReadError::NoPosition)
@@ -94,9 +99,8 @@ fn is_locked<S: Storage>(storage: &S) -> Result<bool, FileError> {
     storage.is_locked().map_err(|cause| FileError::new("probe", LOCK_FILE, cause))
 }
 
-fn segment_bases<S: Storage>(storage: &S) -> Result<Vec<Lsn>, FileError> {
-    let names = storage.list().map_err(|cause| FileError::new("list", "", cause))?;
+fn segment_bases(names: &[String]) -> Vec<Lsn> {
     let mut bases: Vec<Lsn> = names.iter().filter_map(|name| segment_base(name)).collect();
     bases.sort_unstable();
-    Ok(bases)
+    bases
 }

@@ -3,16 +3,25 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use mailrace_support::conversation::Conversation;
 use mailrace_support::peer::Peer;
 use mailrace_support::process::Server;
-use mailrace_support::program::{PROGRAM_DEADLINE, run, wait};
+use mailrace_support::program::{PROGRAM_DEADLINE, finish, run, wait};
+use rustix::process::geteuid;
 
 use crate::{MAILRACE, PROJECT, directory, log, log_of, setup};
+
+/// A user who owns nothing.
+const NOBODY: u32 = 65534;
+/// Each command with the exit code that says that there is nothing to read.
+const EVERY_COMMAND: [(&str, &[&str], i32); 4] =
+    [("cat", &[], 66), ("ls", &[], 66), ("get", &["0@4096"], 66), ("verify", &[], 2)];
 
 fn send(server: &Server, texts: &[&[u8]]) -> Vec<String> {
     let mut client = Conversation::hello(server.address()).expect("a connection");
@@ -96,16 +105,88 @@ fn a_receipt_of_nothing_is_an_error_in_words() {
 fn a_directory_that_is_not_there_is_an_error_of_every_command() {
     let directory = directory();
     let log = log(directory.path());
-    for (subcommand, arguments) in [("cat", &[][..]), ("ls", &[]), ("verify", &[]), ("get", &["0@4096"])] {
+    for (subcommand, arguments, code) in EVERY_COMMAND {
         let finished = crate::log(&log.data_dir.join("nowhere")).run(subcommand, arguments);
-        assert!(
-            finished.code() != 0 && finished.stderr.contains("nowhere"),
-            "{subcommand}: {}",
-            finished.stderr
-        );
+        assert_eq!(finished.code(), code, "{subcommand}: {}", finished.stderr);
+        assert!(finished.stderr.contains("nowhere"), "{subcommand}: {}", finished.stderr);
     }
-    assert_eq!(crate::log(&log.data_dir.join("nowhere")).run("verify", &[]).code(), 2);
     assert_eq!(fs::read_dir(directory.path()).expect("readable").count(), 0, "a reader made something");
+}
+
+#[test]
+fn a_directory_that_holds_no_log_is_an_error_of_every_command() {
+    let directory = directory();
+    fs::write(directory.path().join("notes.segment"), b"none of ours").expect("written");
+    for (subcommand, arguments, code) in EVERY_COMMAND {
+        let finished = log(directory.path()).run(subcommand, arguments);
+        assert_eq!((finished.code(), finished.text().as_str()), (code, ""), "{subcommand}");
+        let path = directory.path().to_str().expect("a plain name");
+        for said in [path, "lock", "position", "segment"] {
+            assert!(finished.stderr.contains(said), "{subcommand}: {}", finished.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_log_that_may_not_be_read_is_an_error_of_every_command() {
+    let directory = directory();
+    let server = setup(&directory).start();
+    send(&server, &[b"Subject: one\r\n\r\n"]);
+    let data_dir = server.data_dir().to_owned();
+    assert!(server.terminate().0.success());
+    let mode = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    // Root may read everything, so another user must be the one who may not, with a program within its reach.
+    let program = directory.path().join("mailrace");
+    // Copied by a process of its own: a file that is still open for writing somewhere cannot be run.
+    run("cp", [Path::new(MAILRACE), &program]).expect_success();
+    mode(directory.path(), 0o755);
+    let segments: Vec<PathBuf> = files(&data_dir)
+        .into_keys()
+        .map(PathBuf::from)
+        .filter(|path| path.extension().is_some_and(|extension| extension == "segment"))
+        .collect();
+    let all = || files(&data_dir).into_keys().map(PathBuf::from).chain([data_dir.clone()]);
+    for refused in [&data_dir, &data_dir.join("lock"), &data_dir.join("position"), &segments[0]] {
+        all().for_each(|path| mode(&path, 0o755));
+        mode(refused, 0);
+        for (subcommand, arguments, code) in EVERY_COMMAND {
+            let mut command = Command::new(&program);
+            command.args(["log", subcommand, "--data-dir"]).arg(&data_dir).args(arguments);
+            if geteuid().is_root() {
+                command.uid(NOBODY);
+            }
+            let finished = finish(command, b"");
+            let expected = if subcommand == "verify" { code } else { 77 };
+            let case = format!("{subcommand}, {}: {}", refused.display(), finished.stderr);
+            assert_eq!((finished.code(), finished.text().as_str()), (expected, ""), "{case}");
+            assert!(finished.stderr.contains("ermission"), "{case}");
+            let path = data_dir.to_str().expect("a plain name");
+            assert!(finished.stderr.contains(path), "{case}");
+        }
+        mode(&data_dir, 0o755);
+    }
+}
+
+#[test]
+fn a_log_without_messages_is_a_log() {
+    let directory = directory();
+    let server = setup(&directory).start();
+    let data_dir = server.data_dir().to_owned();
+    let check = |left: &str| {
+        for subcommand in ["cat", "ls", "verify"] {
+            let finished = log(&data_dir).run(subcommand, &[]);
+            assert_eq!((finished.code(), finished.stderr.as_str()), (0, ""), "{subcommand} {left}");
+        }
+    };
+    check("beside a server");
+    assert!(server.terminate().0.success());
+    check("after it");
+    fs::remove_file(data_dir.join("position")).expect("removed");
+    check("without a position file");
+    fs::remove_file(data_dir.join("lock")).expect("removed");
+    check("with segments alone");
 }
 
 #[test]
@@ -123,6 +204,39 @@ fn cat_ends_quietly_when_its_pipe_closes() {
     let mut stderr = String::new();
     child.stderr.take().expect("a pipe").read_to_string(&mut stderr).expect("text");
     assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
+}
+
+/// Runs a command whose output nobody reads, or, with `full`, whose output takes nothing. Gives its exit code and
+/// what it said on standard error.
+fn unread(subcommand: &str, data_dir: &Path, full: bool) -> (Option<i32>, String) {
+    let mut command = Command::new(MAILRACE);
+    command.args(["log", subcommand, "--data-dir"]).arg(data_dir).stdin(Stdio::null());
+    if full {
+        let full = fs::File::options().write(true).open("/dev/full").expect("it is always there");
+        command.stdout(full);
+    } else {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        command.stdout(writer);
+    }
+    let output = command.output().expect("it runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn verify_keeps_its_verdict_when_nobody_reads_it() {
+    let directory = directory();
+    let server = setup(&directory).start();
+    send(&server, &[b"Subject: one\r\n\r\nneedle one\r\n", b"Subject: two\r\n\r\nneedle two\r\n"]);
+    let data_dir = server.data_dir().to_owned();
+    assert!(server.terminate().0.success());
+    assert_eq!(unread("verify", &data_dir, false), (Some(0), String::new()));
+    let (code, said) = unread("verify", &data_dir, true);
+    assert_eq!((code, said.contains("cannot write the output")), (Some(2), true), "{said}");
+    damage(&data_dir, b"needle one");
+    assert_eq!(unread("verify", &data_dir, false), (Some(1), String::new()));
+    // Of cat it was the messages that were wanted.
+    assert_eq!(unread("cat", &data_dir, false).0, Some(0));
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub(crate) const ENOSPC: i32 = 28;
 pub(crate) struct Plan {
     /// Every call that changes something or opens a file: `operation name`.
     pub(crate) trace: Vec<String>,
+    /// Octets given to who read, of all files.
+    pub(crate) octets_read: usize,
     /// Octets that may still be written before the disk is full; `None` for no limit.
     pub(crate) space: Option<usize>,
     /// One write takes no more than this.
@@ -169,7 +171,9 @@ impl StorageFile for FaultyFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.call("read")?;
-        StorageFile::read_at(&self.inner, buffer, offset)
+        let read = StorageFile::read_at(&self.inner, buffer, offset)?;
+        self.plan.lock().expect("no test thread panicked").octets_read += read;
+        Ok(read)
     }
 
     fn len(&self) -> io::Result<u64> {

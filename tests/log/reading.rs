@@ -5,11 +5,11 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use mailrace::log::{DirStorage, Entry, Lookup, ReadError, Reader, Visibility};
+use mailrace::log::{DirStorage, Entry, Lookup, ReadError, Reader, Visibility, Writer};
 use mailrace::message::{Lsn, Partition, Receipt};
 
 use crate::faulty::Faulty;
-use crate::world::{NOW, World, bodies, commit, drain, flip, lsns, message};
+use crate::world::{NOW, SEGMENT_HEADER_LEN, World, bodies, commit, drain, flip, lsns, message};
 
 fn receipt(lsn: Lsn) -> Receipt {
     Receipt { partition: Partition(0), lsn }
@@ -262,6 +262,23 @@ fn a_new_log_has_no_entries() {
 }
 
 #[test]
+fn a_lock_a_position_file_or_a_segment_tells_a_log() {
+    let world = World::new();
+    fs::write(world.path().join("0.segment"), b"none of ours").expect("written");
+    assert!(!world.reader().finds_log());
+    let mut reader = world.reader();
+    drop(world.writer());
+    reader.refresh().expect("readable");
+    assert!(reader.finds_log(), "a writer came");
+    let segment = world.newest();
+    for left in ["lock", "position", segment.file_name().and_then(|name| name.to_str()).expect("a name")] {
+        let trace = World::new();
+        fs::copy(world.path().join(left), trace.path().join(left)).expect("copied");
+        assert!(trace.reader().finds_log(), "{left}");
+    }
+}
+
+#[test]
 fn a_file_cut_under_a_running_writer_is_damage() {
     let world = World::new();
     let mut writer = world.writer();
@@ -272,4 +289,66 @@ fn a_file_cut_under_a_running_writer_is_damage() {
     crate::world::set_len(&world.newest(), given[1].0);
     let (records, damages) = world.read();
     assert_eq!((records.len(), damages.len()), (1, 1));
+}
+
+/// A message of record and footer magics at every alignment, with a flipped bit in the header of its record.
+fn magics_behind_a_damaged_header() -> World {
+    let world = World { segment_size: 4 << 20, ..World::new() };
+    let mut writer = world.writer();
+    let mut body = Vec::new();
+    for magic in [&b"MRRCMRRC"[..], b"MRFOOTER"] {
+        for _ in 0..8 {
+            body.extend(magic.repeat(8 * 1024));
+            body.push(b'.');
+        }
+    }
+    let given = commit(&mut writer, &[b"first", &body, b"last"]);
+    drop(writer);
+    flip(&world.newest(), (given[1].0 + 20) * 8);
+    world
+}
+
+#[test]
+fn the_search_behind_damage_reads_no_octet_again_for_each_magic_it_meets() {
+    let world = magics_behind_a_damaged_header();
+    let storage = Faulty::new(world.storage());
+    let octets_read = || std::mem::take(&mut storage.plan().octets_read);
+    let len = fs::metadata(world.newest()).expect("metadata").len();
+    let len = usize::try_from(len).expect("small");
+    let check = |unsealed: bool| {
+        let (records, damages) = drain(&mut Reader::open(storage.clone()).expect("readable"));
+        assert_eq!((bodies(&records), damages.len()), (vec![&b"first"[..], b"last"], 1));
+        // A look ahead tells what was durable where no footer does, and each look begins with a full buffer.
+        let (read, looks) = (octets_read(), if unsealed { 3 } else { 2 });
+        assert!(read <= looks * len, "{read} octets read of a file of {len}");
+    };
+    check(true);
+    drop(Writer::open(storage.clone(), world.options(), NOW).expect("an open log"));
+    let read = octets_read();
+    assert!(read <= 2 * len, "recovery: {read} octets read of a file of {len}");
+    check(false);
+}
+
+#[test]
+fn a_record_is_found_behind_damage_wherever_the_read_buffer_ends() {
+    const READ_AHEAD: usize = 256 * 1024;
+    let world = World { segment_size: 4 << 20, ..World::in_memory() };
+    let mut writer = world.writer();
+    let empty = commit(&mut writer, &[b"", b""]);
+    drop(writer);
+    let overhead = usize::try_from(empty[1].0 - empty[0].0).expect("small");
+    // The record behind begins at each place around the end of the first buffer, and around that of the second.
+    for buffers in 1..=2 {
+        for back in (0..=256).step_by(8) {
+            let world = world.copy();
+            let mut writer = world.writer();
+            let body = vec![b'x'; buffers * READ_AHEAD + 16 - back - overhead];
+            let given = commit(&mut writer, &[&body, b"behind"]);
+            writer.close().expect("closed");
+            flip(&world.newest(), SEGMENT_HEADER_LEN * 8 + 160);
+            let (records, damages) = world.read();
+            assert_eq!((records.len(), damages.len()), (3, 1), "{buffers} buffers less {back}");
+            assert_eq!(records[2].receipt.lsn, given[1]);
+        }
+    }
 }

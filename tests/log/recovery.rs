@@ -291,16 +291,45 @@ fn a_missing_segment_is_reported_and_the_others_are_read() {
         assert_eq!(records.len(), if missing == 2 { 4 } else { 7 });
         let reported: Vec<DamageReason> = damages.iter().map(|damage| damage.reason).collect();
         match missing {
-            // Retention takes segments away from the front: that is no damage.
-            0 => assert_eq!(reported, []),
-            1 => assert_eq!(reported, [DamageReason::SegmentsMissing]),
+            0 | 1 => assert_eq!(reported, [DamageReason::SegmentsMissing]),
             _ => assert_eq!(reported, [DamageReason::EndLost]),
         }
         let (records, damages, report) = recover_and_append(&world, originals[8].end);
         assert_eq!(records.len(), if missing == 2 { 4 } else { 7 });
-        assert_eq!(damages.is_empty(), missing == 0, "missing {missing}: reported for ever");
+        assert!(!damages.is_empty(), "missing {missing}: reported for ever");
         assert_eq!(report.damage.is_empty(), missing != 2);
     }
+}
+
+#[test]
+fn the_oldest_segments_are_missed_from_position_0_on_whatever_is_left_of_the_next() {
+    for missing in 1..3 {
+        for header_lost in [false, true] {
+            let world = World::new();
+            killed(&world);
+            let segments = world.segments();
+            segments[..missing].iter().for_each(|path| fs::remove_file(path).expect("removed"));
+            if header_lost {
+                [33, 2048 + 33].iter().for_each(|octet| flip(&segments[missing], octet * 8));
+            }
+            let first = &world.read().1[0];
+            let expected = (Lsn(0), Lsn(base_of(&segments[missing])), DamageReason::SegmentsMissing);
+            assert_eq!((first.from, first.to, first.reason), expected, "{missing} missing");
+        }
+    }
+}
+
+#[test]
+fn behind_a_first_segment_without_a_usable_header_none_is_missed() {
+    let world = World::new();
+    let mut writer = world.writer();
+    let given = commit(&mut writer, &[b"lost"]);
+    drop(writer);
+    [33, 2048 + 33].iter().for_each(|octet| flip(&world.newest(), octet * 8));
+    // The next segment names none before it.
+    let (records, damages, _) = recover_and_append(&world, given[0]);
+    let reasons: Vec<DamageReason> = damages.iter().map(|damage| damage.reason).collect();
+    assert_eq!((records.len(), reasons), (0, vec![DamageReason::SegmentHeaderLost]));
 }
 
 #[test]
