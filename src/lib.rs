@@ -52,6 +52,23 @@
 //! | between threads | `Ticket` (a shard's count of submissions), `Submission`, `QueueFull` |
 //! | what a sender gets | `Receipt`: `partition@lsn` |
 //!
+//! # Decisions
+//!
+//! What a reader would not expect, and why it is so.
+//!
+//! - A connection waits for readiness and then receives into the shard's own chunk. An idle connection so holds no
+//!   buffer, and both drivers behave alike. monoio gives out bare descriptors, which socket2 takes only with
+//!   `unsafe`; `nix` takes them as they are, so `recv`, `send` and `shutdown` in `shard/net.rs` go through it.
+//! - The body's checksum is taken in [`message`], on the shard, as chunks arrive: by the commit thread they would
+//!   have left the cache.
+//! - A batch waits 300 us for others while that saves syncs (`commit/gather.rs`). Under `mailrace-bench smtp-source`
+//!   with a new connection for each message, syncs per message fell from 0.60 to 0.19 and the server's CPU from
+//!   126 to 100 us a message; a sender who is alone waits in one batch of 512.
+//! - The first segment after a start cannot be prepared ahead, so it is left for a prepared one as soon as there is
+//!   one: syncs into blocks that were never written cost more.
+//! - A descriptor or memory that lacks for a new segment file is answered like lack of space. Nothing was written
+//!   that could be lost, and clients alone could otherwise bring the log to an end.
+//!
 //! # Reading order
 //!
 //! `message`, `wire/data.rs`, `smtp/session.rs`, `shard/dialogue.rs`, `handoff`, `commit/step.rs`, `log/writer.rs`,

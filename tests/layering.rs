@@ -76,7 +76,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "log",
         may_name: &["message"],
-        crates: &["bytes", "crc_fast", "getrandom", "memchr", "rustix", "uuid"],
+        crates: &["bytes", "crc_fast", "getrandom", "rustix", "uuid"],
         world: World::Allowed(&["storage.rs"]),
     },
     Layer {

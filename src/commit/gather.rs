@@ -4,7 +4,7 @@
 //! wakes the commit thread and would be synced alone, again and again, at several times its own cost. So a batch
 //! may wait for a moment, but only while experience shows that others come meanwhile: the wait is tried, what came
 //! is weighed, and where it was too little the next tries are further and further apart. A sender who is alone
-//! waits in one of [`PAUSE_MAX`] batches.
+//! waits in one of some five hundred batches.
 //!
 //! Knows no clock: the caller waits and tells what came.
 

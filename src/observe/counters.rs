@@ -59,13 +59,13 @@ counters! {
         messages_submitted,
         /// Messages answered 250.
         messages_accepted,
-        /// Messages refused after the end of data, for whatever reason.
+        /// Messages refused, for whatever reason: before their text by its declared size, or behind it.
         messages_refused,
         /// Octets of message text answered 250.
         octets_accepted,
         /// Recipients refused.
         recipients_refused,
-        /// Commands answered with 5xx.
+        /// Commands that were malformed, unknown or misplaced.
         commands_refused,
         /// Sessions that panicked and were answered 421.
         panics,
