@@ -10,12 +10,11 @@ use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use mailrace_support::conversation::Conversation;
-use mailrace_support::peer::Peer;
 use mailrace_support::process::Server;
 use mailrace_support::program::{PROGRAM_DEADLINE, finish, run, wait};
 use rustix::process::geteuid;
 
-use crate::{MAILRACE, PROJECT, directory, log, log_of, setup};
+use crate::{MAILRACE, directory, log, log_of, setup};
 
 /// A user who owns nothing.
 const NOBODY: u32 = 65534;
@@ -313,32 +312,4 @@ fn damage(data_dir: &Path, needle: &[u8]) {
         }
     }
     panic!("no segment holds the text");
-}
-
-#[test]
-fn the_python_reader_reads_the_same() {
-    let Some(python) = Peer::find(PROJECT, "smtplib") else { return };
-    let directory = directory();
-    let server = setup(&directory).start();
-    send(&server, &[b"Subject: one\r\n\r\n", b"\x00\xff\r\n..\r\n", &b"0123456789abcdef\r\n".repeat(5000)]);
-    let data_dir = server.data_dir().to_owned();
-    let script = Path::new(PROJECT).join("scripts/mailrace_log.py");
-    let read = || run(&python.path, [&script, &data_dir]).expect_success();
-    let messages = |printed: &[u8]| {
-        let lines = String::from_utf8_lossy(printed).into_owned();
-        lines
-            .lines()
-            .map(|line| {
-                let stored = crate::read(line);
-                (stored.receipt(), stored.message)
-            })
-            .collect::<Vec<_>>()
-    };
-    let rust = || {
-        log(&data_dir).cat().into_iter().map(|stored| (stored.receipt(), stored.message)).collect::<Vec<_>>()
-    };
-    assert_eq!(messages(&read()), rust(), "beside a running server");
-    assert!(server.terminate().0.success());
-    assert_eq!(rust().len(), 3);
-    assert_eq!(messages(&read()), rust(), "after its end");
 }

@@ -1,6 +1,7 @@
 //! The log through its public doors: what is written is read, whatever happens in between.
 
 mod faulty;
+mod losses;
 mod reading;
 mod recovery;
 mod space;
