@@ -99,9 +99,14 @@ fn a_transaction_that_never_finishes_does_not_hold_the_server_up() {
 
 #[test]
 fn a_stopped_server_no_longer_listens() {
+    // An address that no other test has: on a common one somebody else may be given the port at once.
+    let [a, b] = (std::process::id() as u16).to_be_bytes();
+    let own = format!("127.250.{a}.{b}");
     let directory = directory();
-    let server = setup(&directory).start();
-    let address = server.address();
+    let server = setup(&directory).arguments(["--listen", &format!("{own}:0")]).start();
+    let listening = server.ready().value("listen").expect("the addresses").to_owned();
+    let address = listening.split(',').find(|address| address.starts_with(&own)).expect("our own");
+    assert!(TcpStream::connect(address).is_ok());
     assert!(server.terminate().0.success());
     assert!(TcpStream::connect(address).is_err());
 }

@@ -2,15 +2,21 @@
 //!
 //! Mount and loop device are taken down by their exact names when the volume is dropped, whatever happened before.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use mailrace_support::program::{Finished, run};
+use rustix::fs::OFlags;
 
 /// Room for every message of a run and a few segments.
 const IMAGE_SIZE: u64 = 512 << 20;
+
+/// How long somebody else may keep a file system in use that we have unmounted.
+const UNUSED_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A mounted file system.
 #[derive(Debug)]
@@ -63,12 +69,23 @@ impl Volume {
     /// After a cut, and with no file open any more: what a machine does when it starts again.
     pub(crate) fn power_on(&mut self) {
         self.unmount().expect("nobody uses it");
+        self.wait_until_unused();
         if !self.journal {
             // Exit code 1: errors were corrected, which is what it is for.
             let checked = run("e2fsck", ["-f", "-y", &self.device]);
             assert!(checked.code() <= 1, "{}{}", checked.text(), checked.stderr);
         }
         self.mount().expect("the file system is sound");
+    }
+
+    /// A mount namespace that another program made meanwhile keeps a copy of our mount until it ends.
+    fn wait_until_unused(&self) {
+        let exclusive = i32::try_from(OFlags::EXCL.bits()).expect("a small flag");
+        let until = Instant::now() + UNUSED_DEADLINE;
+        while let Err(error) = OpenOptions::new().read(true).custom_flags(exclusive).open(&self.device) {
+            assert!(Instant::now() < until, "{} is still in use: {error}", self.device);
+            std::thread::yield_now();
+        }
     }
 
     fn mount_point(&self) -> &str {
