@@ -70,3 +70,39 @@ fn a_shape_that_is_none_is_refused_in_words() {
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("`4KiB` is no shape: write it like 4KiBx64"), "{said}");
 }
+
+#[test]
+fn more_instructions_than_recorded_fail_and_no_others() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let record = directory.path().join("record.json");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(BENCH);
+        command.args(["ceiling", "instructions", "--work", "parser", "--repetitions", "50", "--record"]);
+        let output = command.arg(&record).args(arguments).output().expect("the command");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), printed)
+    };
+    let (code, printed) = run(&["--update"]);
+    assert_eq!(code, Some(0), "{printed}");
+    if printed.starts_with("NOT RUN") {
+        eprintln!("SKIPPED: {printed}");
+        return;
+    }
+    let (code, printed) = run(&[]);
+    assert!(code == Some(0) && printed.contains("parser: ") && printed.contains(": ok"), "{printed}");
+    let mut counts: Value = serde_json::from_slice(&std::fs::read(&record).expect("a record")).expect("JSON");
+    let half = counts["instructions"]["parser"].as_f64().expect("a count") / 2.0;
+    counts["instructions"]["parser"] = half.into();
+    std::fs::write(&record, counts.to_string()).expect("a record with half the count");
+    let (code, printed) = run(&[]);
+    assert!(code == Some(1) && printed.contains("FAILED: more than recorded"), "{printed}");
+}
+
+#[test]
+fn without_valgrind_nothing_is_counted_and_that_is_said() {
+    let mut command = Command::new(BENCH);
+    let output = command.args(["ceiling", "instructions"]).env("PATH", "/nonexistent").output();
+    let output = output.expect("the command");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && printed.starts_with("NOT RUN: valgrind is not here"), "{printed}");
+}

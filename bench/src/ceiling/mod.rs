@@ -5,6 +5,7 @@
 //! ```
 //! - `bare` starts a sink as a child process: `dialogue` over `monoio_sink`;
 //! - `disk` and `memory` are the loops, `shape` is what the load looks like;
+//! - `micro` is mailrace's own work in pieces, `instructions` counts what they cost;
 //! - `cells` holds the figures, `share` puts mailrace against the ceiling that binds, `report` prints.
 //!
 //! Rounds are interleaved and a share is taken within its round, so that a slow window falls on both sides of it.
@@ -13,7 +14,9 @@ pub mod bare;
 pub mod cells;
 mod dialogue;
 pub mod disk;
+pub mod instructions;
 pub mod memory;
+pub mod micro;
 mod monoio_sink;
 pub mod report;
 pub mod shape;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::JsonArgument;
 use crate::ceiling::bare::{self, BareKind};
+use crate::ceiling::instructions::{Record, Work, is_callgrind_here};
 use crate::ceiling::shape::Shape;
 use crate::ceiling::{self, Candidate, CeilingOptions};
 use crate::error::Result;
@@ -71,11 +72,47 @@ enum Part {
         #[arg(long, value_name = "N", default_value_t = 10_000)]
         connections: u64,
     },
+    /// Count the instructions of parser, session and encoder with callgrind, against a record; 1 when there are more
+    Instructions(InstructionsArguments),
+    /// One piece of work over and over; started under callgrind by `ceiling instructions`
+    #[command(hide = true)]
+    Work {
+        /// Which
+        #[arg(value_enum)]
+        work: Work,
+        /// How often
+        count: u64,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct InstructionsArguments {
+    /// The record
+    #[arg(long, value_name = "FILE", default_value = "bench/benches/instructions.json")]
+    record: PathBuf,
+    /// Write the record anew instead of comparing with it
+    #[arg(long)]
+    update: bool,
+    /// How many percent more than recorded is still right
+    #[arg(long, value_name = "PERCENT", default_value_t = 3.0)]
+    tolerance: f64,
+    /// What to count
+    #[arg(long, value_enum, value_name = "LIST", value_delimiter = ',', default_values = ["parser", "session", "encode"])]
+    work: Vec<Work>,
+    /// How often each is done
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    repetitions: u64,
 }
 
 pub(super) fn run(arguments: &CeilingArguments) -> Result<ExitCode> {
-    if let Some(Part::BareSink { kind, connections }) = &arguments.part {
-        match bare::serve(*kind, *connections)? {}
+    match &arguments.part {
+        Some(Part::BareSink { kind, connections }) => match bare::serve(*kind, *connections)? {},
+        Some(Part::Instructions(arguments)) => return instructions(arguments),
+        Some(Part::Work { work, count }) => {
+            work.repeat(*count);
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
     }
     let report = ceiling::run(&options(arguments)?, &mut |what| eprintln!("mailrace-bench: {what}"))?;
     if !arguments.json.is_stdout() {
@@ -83,6 +120,22 @@ pub(super) fn run(arguments: &CeilingArguments) -> Result<ExitCode> {
     }
     arguments.json.write(&report)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn instructions(arguments: &InstructionsArguments) -> Result<ExitCode> {
+    if !is_callgrind_here() {
+        println!("NOT RUN: valgrind is not here; apt-get install valgrind");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let counted = Record::count(&arguments.work, arguments.repetitions.max(1))?;
+    if arguments.update {
+        let record = JsonArgument { json: Some(arguments.record.clone()) };
+        return record.write(&counted).map(|()| ExitCode::SUCCESS);
+    }
+    let recorded = Record::read(&arguments.record)?;
+    let (text, is_good) = counted.against(&recorded, arguments.tolerance / 100.0);
+    print!("{text}");
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn options(arguments: &CeilingArguments) -> Result<CeilingOptions> {
