@@ -43,6 +43,7 @@ fn ceilings_are_measured_with_mailrace_beside_them_and_nothing_stays_behind() {
         .output()
         .expect("the command");
     let report = json(&output);
+    assert_eq!(rows(&report, "bare").len(), 4);
     for cell in rows(&report, "bare") {
         assert_eq!(rows(cell, "runs").len(), 2);
         assert!(cell["figures"]["messages_per_s"]["min"].as_f64() > Some(0.0), "{cell}");

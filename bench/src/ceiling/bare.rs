@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use super::monoio_sink;
+use super::{monoio_sink, uring_sink};
 use crate::error::{Error, Result};
 use crate::host;
 use crate::process::ServerProcess;
@@ -17,16 +17,19 @@ use crate::process::ServerProcess;
 pub enum BareKind {
     /// monoio on io_uring, as mailrace.
     Monoio,
+    /// io_uring itself, with multishot operations and a ring of buffers.
+    IoUring,
 }
 
 impl BareKind {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 1] = [Self::Monoio];
+    pub const ALL: [Self; 2] = [Self::Monoio, Self::IoUring];
 
     /// As the command line and the table have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Monoio => "monoio",
+            Self::IoUring => "io-uring",
         }
     }
 }
@@ -88,6 +91,7 @@ pub fn serve(kind: BareKind, connections: u64) -> Result<Infallible> {
     eprintln!("{READY}{}", listener.local_addr().map_err(failed)?);
     match kind {
         BareKind::Monoio => monoio_sink::serve(listener).map_err(failed),
+        BareKind::IoUring => uring_sink::serve(listener).map_err(failed),
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! each round:  disk loops -> memory copies -> for each shape: bare sinks, then mailrace in each mode
 //! ```
-//! - `bare` starts a sink as a child process: `dialogue` over `monoio_sink`;
+//! - `bare` starts a sink as a child process: `dialogue` over `monoio_sink` or `uring_sink` (over `ring`);
 //! - `disk` and `memory` are the loops, `shape` is what the load looks like;
 //! - `micro` is mailrace's own work in pieces, `instructions` counts what they cost;
 //! - `cells` holds the figures, `share` puts mailrace against the ceiling that binds, `report` prints.
@@ -19,8 +19,10 @@ pub mod memory;
 pub mod micro;
 mod monoio_sink;
 pub mod report;
+mod ring;
 pub mod shape;
 pub mod share;
+mod uring_sink;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -141,6 +141,13 @@ impl CeilingReport {
         if self.server_cores.0.len() > 1 {
             text += "\nThe bare sinks use one core each, whatever the server's cores: compare CPU only.";
         }
+        let own = (self.server_cores.0.len() + self.load_cores.0.len()) as f64;
+        if self.host.load_average > own + 1.0 {
+            text += &format!(
+                "\nLoad average {:.1}: other programs ran too. Processor times and their ratios hold, rates do not.",
+                self.host.load_average
+            );
+        }
         for cell in &self.bare {
             let name = format!("{}, bare {}", cell.shape, cell.kind.name());
             text += &doubts_of(&name, &cell.figures, cell.runs.iter().flat_map(|run| &run.failures));
