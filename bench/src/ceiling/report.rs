@@ -144,7 +144,7 @@ impl CeilingReport {
         let own = (self.server_cores.0.len() + self.load_cores.0.len()) as f64;
         if self.host.load_average > own + 1.0 {
             text += &format!(
-                "\nLoad average {:.1}: other programs ran too. Processor times and their ratios hold, rates do not.",
+                "\nLoad average {:.1}: other programs ran too, so no rate here is this machine's limit.",
                 self.host.load_average
             );
         }
