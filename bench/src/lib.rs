@@ -4,6 +4,7 @@
 //! load        many senders, one thread per core, against any SMTP server
 //! quick       mailrace in its modes over a few numbers of connections, beside the floor of the disk
 //! smtp-source mailrace against Postfix's smtp-sink, both driven by Postfix's smtp-source
+//! ceiling     this machine's limits, and mailrace's share of the one that binds
 //! sink        a server that keeps nothing: what the load is proven on
 //! ```
 //! Below them: `mailrace` and `process` (servers as child processes), `workspace` (their data), `floor` (what the
@@ -11,6 +12,7 @@
 //!
 //! Every figure stands beside what it was measured with, and server and load run on cores of their own.
 
+pub mod ceiling;
 pub mod cli;
 pub mod cpu;
 pub mod error;
