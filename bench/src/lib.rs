@@ -16,6 +16,7 @@ pub mod cpu;
 pub mod error;
 pub mod floor;
 pub mod host;
+pub mod ledger;
 pub mod load;
 pub mod mailrace;
 pub mod peers;
