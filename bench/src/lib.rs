@@ -6,18 +6,21 @@
 //! smtp-source mailrace against Postfix's smtp-sink, both driven by Postfix's smtp-source
 //! ceiling     this machine's limits, and mailrace's share of the one that binds
 //! sink        a server that keeps nothing: what the load is proven on
+//! audit       the ledger of a load against the log of the mailrace it went to
 //! ```
 //! Below them: `mailrace` and `process` (servers as child processes), `workspace` (their data), `floor` (what the
 //! disk gives), `poll` (readiness), `cpu` (pinning and processor time), `host`, `stats`, `table`, `units`, `error`.
 //!
 //! Every figure stands beside what it was measured with, and server and load run on cores of their own.
 
+pub mod audit;
 pub mod ceiling;
 pub mod cli;
 pub mod cpu;
 pub mod error;
 pub mod floor;
 pub mod host;
+pub mod ledger;
 pub mod load;
 pub mod mailrace;
 pub mod peers;

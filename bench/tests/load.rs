@@ -73,6 +73,7 @@ fn a_timed_run_counts_only_its_window_but_knows_the_whole() {
     let report = load::run(&LoadOptions { amount, server_pid, ..options(sink.address()) }).expect("a run");
     assert_eq!(report.messages_overall.accepted, sink.accepted_count());
     assert!(report.messages.accepted > 0 && report.messages.accepted < report.messages_overall.accepted);
+    // It begins and ends with the first turn of the loop at or after its times.
     assert!(report.window_s > 0.0 && report.server.is_some());
 }
 

@@ -1,15 +1,20 @@
 //! `mailrace-bench load HOST:PORT`.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io::IsTerminal;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::JsonArgument;
 use crate::error::{Error, Result};
+use crate::load::content::{Content, Corpus, SizeShare, parse_sizes};
+use crate::load::highest_rate::{self, Goal, Trial};
+use crate::load::pace::{Arrivals, Pace};
 use crate::load::script::MailShape;
 use crate::load::session::Pipelining;
-use crate::load::{self, Amount, LoadOptions};
-use crate::units::{CoreList, parse_duration, parse_size};
+use crate::load::{self, Amount, LoadOptions, Refinements};
+use crate::units::{CoreList, parse_duration};
 
 /// Drive an SMTP server with many senders at once
 #[derive(Debug, clap::Args)]
@@ -32,9 +37,33 @@ pub(super) struct LoadArguments {
     /// Recipients per message
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     recipients: u32,
-    /// Size of each message, headers included
-    #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = parse_size)]
-    size: usize,
+    /// Size of each message, headers included; or several with their weights, as in 1KiB:50,64KiB:45,1MiB:5
+    #[arg(long, value_name = "SIZES", default_value = "4KiB", value_parser = parse_size_list)]
+    size: SizeList,
+    /// Send the messages of a directory of .eml files, or of an mbox file, in turn
+    #[arg(long, value_name = "PATH", conflicts_with = "size")]
+    corpus: Option<PathBuf>,
+    /// Open loop: so many messages a second come due whatever the server does, each timed from its scheduled time
+    #[arg(long, value_name = "N/s", value_parser = parse_rate)]
+    rate: Option<f64>,
+    /// How the messages of an open loop are spread
+    #[arg(long, value_enum, default_value_t = Arrivals::Constant)]
+    arrivals: Arrivals,
+    /// Look for the highest rate whose p99 stays below --p99, from --rate (or 1000/s) on, in runs of --duration
+    #[arg(long, requires = "p99", conflicts_with_all = ["count", "ledger"])]
+    find_max: bool,
+    /// The bound for --find-max
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "find_max")]
+    p99: Option<Duration>,
+    /// Connect from these addresses in turn: one, or a range such as 127.0.0.1-127.0.0.8; repeat it for several
+    #[arg(long, value_name = "ADDR", value_parser = parse_sources)]
+    source: Vec<Sources>,
+    /// Give each message an id and write a line for each 250 to FILE, which may not be there yet; see audit
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+    /// Of what is drawn at random: arrivals and sizes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
     /// How long to measure
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     duration: Duration,
@@ -74,13 +103,89 @@ fn parse_reuse(text: &str) -> std::result::Result<Reuse, String> {
     }
 }
 
+#[derive(Clone, Debug)]
+struct SizeList(Vec<SizeShare>);
+
+fn parse_size_list(text: &str) -> std::result::Result<SizeList, String> {
+    parse_sizes(text).map(SizeList)
+}
+
+fn parse_rate(text: &str) -> std::result::Result<f64, String> {
+    const RATE_MAX: f64 = 1e7;
+    let rate = text.strip_suffix("/s").and_then(|number| number.parse::<f64>().ok());
+    rate.filter(|rate| *rate > 0.0 && *rate <= RATE_MAX)
+        .ok_or_else(|| "write messages a second, at most 10000000, like 500/s or 0.5/s".into())
+}
+
+#[derive(Clone, Debug)]
+struct Sources(Vec<IpAddr>);
+
+fn parse_sources(text: &str) -> std::result::Result<Sources, String> {
+    const COUNT_MAX: u32 = 65_536;
+    let bad = || format!("`{text}`: write an address, or a range of IPv4 addresses like 127.0.0.1-127.0.0.8");
+    let Some((first, last)) = text.split_once('-') else {
+        return text.parse().map(|address| Sources(vec![address])).map_err(|_| bad());
+    };
+    let first = first.parse::<Ipv4Addr>().map_err(|_| bad())?.to_bits();
+    let last = last.parse::<Ipv4Addr>().map_err(|_| bad())?.to_bits();
+    if first > last || last - first >= COUNT_MAX {
+        return Err(bad());
+    }
+    Ok(Sources((first..=last).map(|bits| Ipv4Addr::from_bits(bits).into()).collect()))
+}
+
 pub(super) fn run(arguments: &LoadArguments) -> Result<ExitCode> {
-    let report = load::run(&options(arguments)?)?;
+    let (options, refinements) = (options(arguments)?, refinements(arguments)?);
+    if let (true, Some(p99)) = (arguments.find_max, arguments.p99) {
+        return find_max(arguments, &options, &refinements, p99);
+    }
+    let report = load::run_refined(&options, &refinements)?;
     if !arguments.json.is_stdout() {
         print!("{}", report.summary());
     }
     arguments.json.write(&report)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn find_max(
+    arguments: &LoadArguments,
+    options: &LoadOptions,
+    refinements: &Refinements,
+    p99: Duration,
+) -> Result<ExitCode> {
+    const FIRST_RATE: f64 = 1000.0;
+    let goal = Goal::new(p99, arguments.rate.unwrap_or(FIRST_RATE));
+    let mut tell = |trial: &Trial| {
+        let verdict = trial.failed.as_ref().map_or("holds".into(), |why| format!("too high: {why}"));
+        let p99 = trial.report.time_to_250_us.p99;
+        eprintln!("mailrace-bench: {:.0}/s: p99 {p99:.0} us, {verdict}", trial.offered_rate);
+    };
+    let found = highest_rate::find(options, refinements, arguments.arrivals, goal, &mut tell)?;
+    if !arguments.json.is_stdout() {
+        match found.rate {
+            Some(rate) => println!("{rate:.0} messages/s with p99 at most {p99:?}, in an open loop"),
+            None => println!("no rate had a p99 of at most {p99:?}"),
+        }
+    }
+    arguments.json.write(&found)?;
+    Ok(ExitCode::from(u8::from(found.rate.is_none())))
+}
+
+fn refinements(arguments: &LoadArguments) -> Result<Refinements> {
+    let content = match (&arguments.corpus, &arguments.size.0[..]) {
+        (Some(path), _) => Content::Corpus(Corpus::read(path)?),
+        (None, [_]) => Content::OneSize,
+        (None, shares) => Content::Sizes(shares.to_vec()),
+    };
+    let arrivals = arguments.arrivals;
+    Ok(Refinements {
+        pace: arguments.rate.map_or(Pace::Closed, |rate| Pace::Open { rate, arrivals }),
+        content,
+        sources: arguments.source.iter().flat_map(|sources| sources.0.clone()).collect(),
+        ledger: arguments.ledger.clone(),
+        seed: arguments.seed,
+        shows_progress: std::io::stderr().is_terminal(),
+    })
 }
 
 fn options(arguments: &LoadArguments) -> Result<LoadOptions> {
@@ -95,7 +200,7 @@ fn options(arguments: &LoadArguments) -> Result<LoadOptions> {
             reverse_path: arguments.from.clone(),
             forward_path: arguments.to.clone(),
             recipient_count: arguments.recipients,
-            size: arguments.size.max(2),
+            size: arguments.size.0[0].size,
         },
         amount: match arguments.count {
             Some(count) => Amount::Count(count),
@@ -109,4 +214,26 @@ fn resolve(target: &str) -> Result<SocketAddr> {
     let attempt = || format!("find {target}");
     let mut addresses = target.to_socket_addrs().map_err(|e| Error::system(attempt(), e))?;
     addresses.next().ok_or_else(|| Error::system(attempt(), std::io::ErrorKind::NotFound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_sources_are_taken_as_a_person_writes_them() {
+        assert_eq!(parse_rate("500/s"), Ok(500.0));
+        for bad in ["500", "0/s", "-1/s", "x/s", "inf/s", "nan/s"] {
+            assert!(parse_rate(bad).is_err(), "{bad}");
+        }
+        let range = parse_sources("127.0.0.255-127.0.1.1").expect("a range").0;
+        assert_eq!(
+            range,
+            ["127.0.0.255", "127.0.1.0", "127.0.1.1"].map(|a| a.parse::<IpAddr>().expect("one"))
+        );
+        assert_eq!(parse_sources("::1").expect("an address").0.len(), 1);
+        for bad in ["", "127.0.0.2-127.0.0.1", "0.0.0.0-255.255.255.255", "::1-::2", "127.0.0.1-8"] {
+            assert!(parse_sources(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand turns arguments into a call and the result into output.
 
+mod audit;
 mod ceiling;
 mod load;
 mod quick;
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 #[command(name = "mailrace-bench", version)]
 enum Command {
     Ceiling(ceiling::CeilingArguments),
+    Audit(audit::AuditArguments),
     Load(load::LoadArguments),
     Quick(quick::QuickArguments),
     SmtpSource(smtp_source::SmtpSourceArguments),
@@ -30,6 +32,7 @@ pub fn run() -> ExitCode {
     const UNAVAILABLE: u8 = 69; // EX_UNAVAILABLE of sysexits.h
     let outcome = match Command::parse() {
         Command::Ceiling(arguments) => ceiling::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Load(arguments) => load::run(&arguments),
         Command::Quick(arguments) => quick::run(&arguments),
         Command::SmtpSource(arguments) => smtp_source::run(&arguments),

@@ -1,14 +1,16 @@
 //! One non-blocking connection: a socket, its dialogue, and the rest of a write that did not fit.
 
-use std::net::SocketAddr;
+use std::io::IoSlice;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, sockopt};
 
 use super::reply::ReplyReader;
 use super::script::Script;
 use super::session::{Manner, Piece, Session};
+use crate::ledger::{HEAD_LEN, Head};
 
 /// A connection and what it is doing.
 #[derive(Debug)]
@@ -24,20 +26,39 @@ pub struct Connection {
     pub opened_at: u64,
     /// Whether the connection is known to be open.
     pub is_open: bool,
-    /// When the write of the newest text began, in nanoseconds of the run's clock.
-    pub body_sent_at: u64,
+    /// The newest text.
+    pub text: SentText,
+}
+
+/// What a connection knows of the text it wrote last.
+#[derive(Clone, Copy, Debug)]
+pub struct SentText {
+    /// When its write began, in nanoseconds of the run's clock.
+    pub at: u64,
+    /// Its number in the script.
+    pub index: usize,
+    /// What stands before it, where a ledger wants that.
+    pub head: Head,
 }
 
 impl Connection {
-    /// Begins to connect to `target`.
+    /// Begins to connect to `target`, from the address `source` where one is given.
     ///
     /// # Errors
     /// When the system refuses at once.
-    pub fn open(target: SocketAddr, manner: Manner, now: u64) -> rustix::io::Result<Self> {
+    pub fn open(
+        target: SocketAddr,
+        source: Option<IpAddr>,
+        manner: Manner,
+        now: u64,
+    ) -> rustix::io::Result<Self> {
         let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
         sockopt::set_tcp_nodelay(&socket, true)?;
+        if let Some(source) = source {
+            rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
+        }
         match rustix::net::connect(&socket, &target) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(error),
@@ -49,7 +70,7 @@ impl Connection {
             unsent: None,
             opened_at: now,
             is_open: false,
-            body_sent_at: now,
+            text: SentText { at: now, index: 0, head: [0; HEAD_LEN] },
         })
     }
 
@@ -68,10 +89,13 @@ impl Connection {
     /// When the connection is broken.
     pub fn flush(&mut self, script: &Script) -> rustix::io::Result<()> {
         while let Some((piece, written)) = self.unsent {
-            let rest = &script.octets(piece)[written..];
-            match rustix::net::send(&self.socket, rest, SendFlags::NOSIGNAL) {
-                Ok(count) if count == rest.len() => self.unsent = None,
-                Ok(count) => self.unsent = Some((piece, written + count)),
+            let slices = script.slices(piece, self.text.index, &self.text.head);
+            match write(&self.socket, slices, written) {
+                Ok(count) => {
+                    let written = written + count;
+                    let len: usize = slices.iter().map(|slice| slice.len()).sum();
+                    self.unsent = (written < len).then_some((piece, written));
+                }
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
@@ -113,4 +137,19 @@ impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Writes what stands behind the first `written` octets of `slices`; the number of octets taken.
+fn write(socket: &OwnedFd, slices: [&[u8]; 3], written: usize) -> rustix::io::Result<usize> {
+    let mut skipped = written;
+    let rests = slices.map(|slice| {
+        let skip = skipped.min(slice.len());
+        skipped -= skip;
+        &slice[skip..]
+    });
+    if let [only, [], []] = rests {
+        return rustix::net::send(socket, only, SendFlags::NOSIGNAL);
+    }
+    let rests = rests.map(IoSlice::new);
+    rustix::net::sendmsg(socket, &rests, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)
 }

@@ -1,34 +1,50 @@
-//! The load: many senders at once against one server, closed loop, one pinned thread per core.
+//! The load: many senders at once against one server, closed or open loop, one pinned thread per core.
 //!
 //! - `session` is the dialogue without I/O, `reply` its input and `script` its output;
-//! - `connection` puts a socket under it, `worker` drives all connections of one thread;
-//! - `supply` says how much is still to be sent, `tally` counts what came of it, `report` makes it readable.
+//! - `content` and `text` are what is sent, `pace` is when;
+//! - `connection` puts a socket under a session, `worker` drives all connections of one thread;
+//! - `supply` says what is still to be sent, `account` and `tally` count what came of it, `report` makes it readable;
+//! - `highest_rate` looks for the highest rate a server bears, `progress` tells how far a run is.
 //!
 //! The generator must be cheaper per message than any server it drives, or it measures itself: its own
 //! processor time stands in each report.
 
+pub mod account;
 pub mod connection;
+pub mod content;
+pub mod highest_rate;
+pub mod pace;
+pub mod piece;
+mod progress;
 pub mod reply;
 pub mod report;
 pub mod script;
 pub mod session;
 pub mod supply;
 pub mod tally;
+mod text;
 pub mod worker;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::ledger::{self, LedgerWriter};
 use crate::{cpu, host};
+use account::{Account, Window};
+use content::Content;
+use pace::{Pace, Schedule};
+use progress::Progress;
 use report::LoadReport;
 use script::{MailShape, Script};
 use session::{Manner, Pipelining};
 use supply::Supply;
 use tally::Tally;
-use worker::{Window, Worker, WorkerOptions, WorkerResult};
+use worker::{Worker, WorkerOptions, WorkerResult};
 
 /// How much is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,33 +90,72 @@ pub struct ProcessUse {
     pub elapsed_s: f64,
 }
 
+/// What a run may have beside its [`LoadOptions`]; by default none of it.
+#[derive(Clone, Debug, Default)]
+pub struct Refinements {
+    /// What starts a message.
+    pub pace: Pace,
+    /// What the messages contain.
+    pub content: Content,
+    /// Where connections come from, in turn; empty to leave that to the system.
+    pub sources: Vec<IpAddr>,
+    /// A file, not there yet, that gets a line for each 250.
+    pub ledger: Option<PathBuf>,
+    /// Of all that is drawn at random: arrivals and sizes.
+    pub seed: u64,
+    /// Whether to tell once a second on standard error how far the run is.
+    pub shows_progress: bool,
+}
+
 /// Runs the load to its end.
 ///
 /// # Errors
 /// When the machine lacks what it needs (descriptors, cores), or nothing gets through for half a minute.
 pub fn run(options: &LoadOptions) -> Result<LoadReport> {
+    run_refined(options, &Refinements::default())
+}
+
+/// Runs the load to its end, with all that can be asked of it.
+///
+/// # Errors
+/// As [`run`], and when the ledger cannot be written.
+pub fn run_refined(options: &LoadOptions, refinements: &Refinements) -> Result<LoadReport> {
     host::raise_descriptor_limit(options.connection_count as u64 + DESCRIPTORS_SPARE)?;
-    let script = Script::new(&options.mail);
+    if let Some(path) = &refinements.ledger {
+        ledger::create(path)?;
+    }
+    let has_ledger = refinements.ledger.is_some();
+    let script = Script::new(&options.mail, &refinements.content, has_ledger, refinements.seed)?;
+    let run_id = fastrand::u64(..);
     let thread_count = options.cores.len().clamp(1, options.connection_count.max(1));
+    let accepted = AtomicU64::new(0);
     let epoch = Instant::now();
     let (results, server) = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..thread_count)
             .map(|index| {
-                let script = &script;
+                let (script, accepted) = (&script, &accepted);
                 scope.spawn(move || {
-                    let supply = supply_of(options.amount, index, thread_count);
-                    Worker::new(worker_options(options, index, thread_count), supply, script, epoch)?.run()
+                    let place = (index, thread_count);
+                    let supply = supply_of(options, refinements, place);
+                    let ledger = refinements.ledger.as_deref();
+                    let ledger = ledger.map(|path| LedgerWriter::open(path, run_id)).transpose()?;
+                    let account =
+                        Account::new(window(options.amount), supply.is_scheduled(), ledger, accepted);
+                    let options = worker_options(options, refinements, place);
+                    Worker::new(options, supply, account, script, epoch)?.run()
                 })
             })
             .collect();
+        let progress = refinements.shows_progress.then(|| Progress::begin(scope, &accepted));
         let watch = watch_server(options, epoch);
         let results: Vec<_> =
             threads.into_iter().map(|t| t.join().expect("a load thread panicked")).collect();
+        drop(progress);
         let server = watch.and_then(ServerWatch::finish);
         (results, server)
     });
     let results = results.into_iter().collect::<Result<Vec<WorkerResult>>>()?;
-    conclude(options, &results, server)
+    conclude(options, refinements, &results, server)
 }
 
 /// Descriptors beside those of the connections.
@@ -112,10 +167,17 @@ fn share(total: u64, index: usize, count: usize) -> u64 {
     total / count + u64::from(index < total % count)
 }
 
-fn supply_of(amount: Amount, index: usize, thread_count: usize) -> Supply {
-    match amount {
+fn supply_of(options: &LoadOptions, refinements: &Refinements, place: (usize, usize)) -> Supply {
+    let supply = match options.amount {
         Amount::For { .. } => Supply::endless(),
-        Amount::Count(total) => Supply::of(share(total, index, thread_count)),
+        Amount::Count(total) => Supply::of(share(total, place.0, place.1)),
+    };
+    match refinements.pace {
+        Pace::Closed => supply,
+        Pace::Open { rate, arrivals } => {
+            let schedule = Schedule::new(rate, arrivals, refinements.seed, place);
+            supply.at_times_of(schedule.ending(window(options.amount).measure_to))
+        }
     }
 }
 
@@ -130,7 +192,8 @@ fn window(amount: Amount) -> Window {
     }
 }
 
-fn worker_options(options: &LoadOptions, index: usize, thread_count: usize) -> WorkerOptions {
+fn worker_options(options: &LoadOptions, refinements: &Refinements, place: (usize, usize)) -> WorkerOptions {
+    let (index, thread_count) = place;
     let connection_count = share(options.connection_count as u64, index, thread_count);
     WorkerOptions {
         core: options.cores.get(index).copied(),
@@ -142,6 +205,8 @@ fn worker_options(options: &LoadOptions, index: usize, thread_count: usize) -> W
             messages_per_connection: options.messages_per_connection,
         },
         window: window(options.amount),
+        sources: refinements.sources.clone(),
+        place,
     }
 }
 
@@ -187,6 +252,7 @@ fn watch_server(options: &LoadOptions, epoch: Instant) -> Option<ServerWatch> {
 
 fn conclude(
     options: &LoadOptions,
+    refinements: &Refinements,
     results: &[WorkerResult],
     server: Option<ProcessUse>,
 ) -> Result<LoadReport> {
@@ -202,7 +268,8 @@ fn conclude(
     let ended = results.iter().map(|r| r.measured.1).max().unwrap_or(0);
     let window = Duration::from_nanos(ended.saturating_sub(began));
     let cpu = results.iter().map(|r| r.cpu).sum();
-    Ok(LoadReport::new(options, &tally, report::Spent { window, cpu, threads: results.len() }, server))
+    let spent = report::Spent { window, cpu, threads: results.len() };
+    Ok(LoadReport::new(options, refinements, &tally, spent, server))
 }
 
 #[cfg(test)]

@@ -1,14 +1,20 @@
 //! A run's inputs and figures, as JSON for machines and a few lines for people.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine;
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use serde::Serialize;
 
+use super::content::{Content, SizeShare};
+use super::pace::{Arrivals, Pace};
 use super::session::Pipelining;
-use super::tally::{Messages, Tally};
-use super::{Amount, LoadOptions, ProcessUse};
+use super::tally::{Failure, Messages, Tally};
+use super::{Amount, LoadOptions, ProcessUse, Refinements};
 use crate::host::Host;
 
 /// Every input and every figure of one run.
@@ -20,16 +26,21 @@ pub struct LoadReport {
     pub host: Host,
     /// The measured window in seconds.
     pub window_s: f64,
-    /// Messages decided in the window.
+    /// Messages of the window: decided in it in a closed loop, due in it in an open loop.
     pub messages: Messages,
+    /// Messages that were due in the window and never sent: the server was slower than the schedule.
+    pub unsent: u64,
     /// Messages decided in the whole run, warm-up and ending included.
     pub messages_overall: Messages,
-    /// Accepted messages per second in the window.
+    /// 250s per second in the window.
     pub rate: f64,
     /// Octets of accepted messages' text per second in the window, in 10^6.
     pub megabytes_per_s: f64,
-    /// From the start of the write of a text to its 250.
+    /// To the 250 of each message: from the start of the write of its text in a closed loop, from its scheduled time
+    /// in an open loop.
     pub time_to_250_us: Times,
+    /// From the start of the write of its text in any loop.
+    pub text_to_250_us: Times,
     /// From connect(2) to an open connection, in the whole run.
     pub connect_us: Times,
     /// From connect(2) to the end of the greeting, in the whole run.
@@ -38,15 +49,45 @@ pub struct LoadReport {
     pub connections_opened: u64,
     /// What failed in the whole run, by cause.
     pub failures: BTreeMap<String, u64>,
+    /// The replies among them, by stage and reply code.
+    pub refusals: Vec<Refusals>,
+    /// The whole distributions.
+    pub histograms: Histograms,
     /// What the load itself used in the window.
     pub load: Use,
     /// What the server used in the window, when it was watched.
     pub server: Option<Use>,
 }
 
+/// Replies of one kind that were not the ones hoped for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the fields name themselves")]
+pub struct Refusals {
+    pub stage: &'static str,
+    pub code: u16,
+    pub count: u64,
+}
+
+/// Distributions of nanoseconds in the HdrHistogram V2 format, compressed, in base64.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "named like the times they are the whole of")]
+pub struct Histograms {
+    pub time_to_250_ns: String,
+    pub text_to_250_ns: String,
+    pub connect_ns: String,
+    pub greeting_ns: String,
+}
+
 /// What was asked for.
 #[derive(Clone, Debug, Serialize)]
 pub struct Input {
+    /// `closed` or `open`.
+    #[serde(rename = "loop")]
+    kind: &'static str,
+    /// Messages a second that came due; `null` in a closed loop.
+    pub offered_rate: Option<f64>,
+    arrivals: Option<Arrivals>,
+    seed: u64,
     target: String,
     cores: Vec<usize>,
     connections: usize,
@@ -54,7 +95,13 @@ pub struct Input {
     messages_per_connection: Option<u32>,
     pipelining: Pipelining,
     recipients: u32,
-    size: usize,
+    /// `null` when `sizes` or `corpus` says what was sent.
+    size: Option<usize>,
+    sizes: Option<Vec<SizeShare>>,
+    corpus: Option<PathBuf>,
+    corpus_messages: Option<usize>,
+    sources: Vec<IpAddr>,
+    ledger: Option<PathBuf>,
     helo: String,
     reverse_path: String,
     forward_path: String,
@@ -100,26 +147,36 @@ pub struct Spent {
 
 impl LoadReport {
     /// Puts a run's counts together with what was asked for.
-    pub fn new(options: &LoadOptions, tally: &Tally, spent: Spent, server: Option<ProcessUse>) -> Self {
+    pub fn new(
+        options: &LoadOptions,
+        refinements: &Refinements,
+        tally: &Tally,
+        spent: Spent,
+        server: Option<ProcessUse>,
+    ) -> Self {
         let window_s = spent.window.as_secs_f64();
-        let rate = ratio(tally.messages.accepted as f64, window_s);
+        let rate = ratio(tally.completed as f64, window_s);
         let usage = |cpu_s: f64, elapsed_s: f64| {
             let cores_busy = ratio(cpu_s, elapsed_s);
             Use { cpu_us_per_message: ratio(cores_busy, rate) * 1e6, cores_busy }
         };
         Self {
-            input: Input::new(options),
+            input: Input::new(options, refinements),
             host: Host::this(),
             window_s,
             messages: tally.messages,
+            unsent: tally.unsent,
             messages_overall: tally.messages_overall,
             rate,
-            megabytes_per_s: rate * options.mail.size as f64 / 1e6,
+            megabytes_per_s: ratio(tally.completed_octets as f64, window_s) / 1e6,
             time_to_250_us: Times::of(&tally.time_to_250),
+            text_to_250_us: Times::of(&tally.text_to_250),
             connect_us: Times::of(&tally.connect),
             greeting_us: Times::of(&tally.greeting),
             connections_opened: tally.connections_opened,
             failures: tally.failures.iter().map(|(f, count)| (f.to_string(), *count)).collect(),
+            refusals: refusals(tally),
+            histograms: Histograms::of(tally),
             load: usage(spent.cpu.as_secs_f64(), window_s),
             server: server.map(|used| usage(used.cpu_s, used.elapsed_s)),
         }
@@ -129,9 +186,10 @@ impl LoadReport {
     pub fn summary(&self) -> String {
         let t = &self.time_to_250_us;
         let mut text = format!(
-            "{:.0} messages/s, {:.1} MB/s: {} accepted, {} refused, {} lost in {:.2} s over {} connections\n\
-             time to 250 in us: p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0}\n\
+            "{}\n{:.0} messages/s, {:.1} MB/s: {} accepted, {} refused, {} lost in {:.2} s over {} connections\n\
+             time to 250 in us, from {}: p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0}\n\
              load: {:.2} us of CPU per message, {:.2} cores busy\n",
+            self.input.pace_in_words(),
             self.rate,
             self.megabytes_per_s,
             self.messages.accepted,
@@ -139,6 +197,7 @@ impl LoadReport {
             self.messages.lost,
             self.window_s,
             self.input.connections,
+            if self.is_open_loop() { "the scheduled time" } else { "the write of the text" },
             t.p50,
             t.p90,
             t.p99,
@@ -147,6 +206,16 @@ impl LoadReport {
             self.load.cpu_us_per_message,
             self.load.cores_busy,
         );
+        if self.is_open_loop() {
+            let t = &self.text_to_250_us;
+            text += &format!(
+                "the same from the write of the text, as a closed loop has it: p50 {:.0}, p99 {:.0}, max {:.0}\n",
+                t.p50, t.p99, t.max
+            );
+        }
+        if self.unsent > 0 {
+            text += &format!("never sent, though due: {} messages; the times leave them out\n", self.unsent);
+        }
         if let Some(server) = self.server {
             text += &format!(
                 "server: {:.2} us of CPU per message, {:.2} cores busy\n",
@@ -158,22 +227,57 @@ impl LoadReport {
         }
         text
     }
+
+    /// Whether messages came at times of their own.
+    pub fn is_open_loop(&self) -> bool {
+        self.input.offered_rate.is_some()
+    }
 }
 
 impl Input {
-    fn new(options: &LoadOptions) -> Self {
+    fn pace_in_words(&self) -> String {
+        match (self.offered_rate, self.arrivals) {
+            (Some(rate), Some(arrivals)) => {
+                format!(
+                    "open loop, {} arrivals, {rate:.1} messages/s offered:",
+                    format!("{arrivals:?}").to_lowercase()
+                )
+            }
+            _ => "closed loop:".into(),
+        }
+    }
+
+    fn new(options: &LoadOptions, refinements: &Refinements) -> Self {
+        let (kind, offered_rate, arrivals) = match refinements.pace {
+            Pace::Closed => ("closed", None, None),
+            Pace::Open { rate, arrivals } => ("open", Some(rate), Some(arrivals)),
+        };
+        let (size, sizes, corpus) = match &refinements.content {
+            Content::OneSize => (Some(options.mail.size), None, None),
+            Content::Sizes(shares) => (None, Some(shares.clone()), None),
+            Content::Corpus(corpus) => (None, None, Some(corpus)),
+        };
         let (warm_up, duration, count) = match options.amount {
             Amount::For { warm_up, duration } => (Some(warm_up), Some(duration), None),
             Amount::Count(count) => (None, None, Some(count)),
         };
         Self {
+            kind,
+            offered_rate,
+            arrivals,
+            seed: refinements.seed,
             target: options.target.to_string(),
             cores: options.cores.clone(),
             connections: options.connection_count,
             messages_per_connection: options.messages_per_connection,
             pipelining: options.pipelining,
             recipients: options.mail.recipient_count,
-            size: options.mail.size,
+            size,
+            sizes,
+            corpus: corpus.map(|corpus| corpus.source.clone()),
+            corpus_messages: corpus.map(|corpus| corpus.texts.len()),
+            sources: refinements.sources.clone(),
+            ledger: refinements.ledger.clone(),
             helo: options.mail.helo.clone(),
             reverse_path: options.mail.reverse_path.clone(),
             forward_path: options.mail.forward_path.clone(),
@@ -203,6 +307,32 @@ impl Times {
             max: us(nanoseconds.max()),
         }
     }
+}
+
+impl Histograms {
+    fn of(tally: &Tally) -> Self {
+        Self {
+            time_to_250_ns: encoded(&tally.time_to_250),
+            text_to_250_ns: encoded(&tally.text_to_250),
+            connect_ns: encoded(&tally.connect),
+            greeting_ns: encoded(&tally.greeting),
+        }
+    }
+}
+
+fn encoded(histogram: &Histogram<u64>) -> String {
+    let mut octets = Vec::new();
+    let written = V2DeflateSerializer::new().serialize(histogram, &mut octets);
+    written.expect("a histogram of these bounds can be written to memory");
+    base64::engine::general_purpose::STANDARD.encode(octets)
+}
+
+fn refusals(tally: &Tally) -> Vec<Refusals> {
+    let replies = tally.failures.iter().filter_map(|(failure, count)| match failure {
+        Failure::Reply(stage, code) => Some(Refusals { stage: stage.name(), code: *code, count: *count }),
+        _ => None,
+    });
+    replies.collect()
 }
 
 /// `a / b`, or 0 where there is nothing to divide by: JSON has no infinity.

@@ -1,6 +1,12 @@
-//! The octets a sender writes, laid out once before the run so that each write is one slice of them.
+//! The octets a sender writes, laid out once before the run so that a write is one slice of them, or a few.
 
+use fastrand::Rng;
+
+use super::content::Content;
 use super::session::Piece;
+use super::text::{Text, made_up};
+use crate::error::{Error, Result};
+use crate::ledger::HEAD_LEN;
 
 /// What every message of a run has in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,94 +39,190 @@ impl MailShape {
 /// The octets of each [`Piece`].
 #[derive(Debug)]
 pub struct Script {
+    /// Those that are the same for each message; empty for those that begin with a text.
     pieces: [Vec<u8>; Piece::COUNT],
+    texts: Vec<Text>,
+    choice: Choice,
+    /// Octets that each message has before its text, and that are its own.
+    head_len: usize,
+}
+
+/// Which of the texts a message gets.
+#[derive(Debug)]
+enum Choice {
+    Only,
+    InTurn,
+    /// At random; the sum of the weights up to each text.
+    Weighted {
+        bounds: Vec<u64>,
+        seed: u64,
+    },
 }
 
 impl Script {
-    /// Lays out all pieces for messages of one shape.
-    pub fn new(shape: &MailShape) -> Self {
+    /// Lays out all pieces for messages of one shape. With `has_heads` each message begins with a header line of
+    /// its own, which the sizes asked for include.
+    ///
+    /// # Errors
+    /// When a size leaves no room for that line.
+    pub fn new(shape: &MailShape, content: &Content, has_heads: bool, seed: u64) -> Result<Self> {
         let mail = format!("MAIL FROM:<{}>\r\n", shape.reverse_path).into_bytes();
         let recipient = format!("RCPT TO:<{}>\r\n", shape.forward_path).into_bytes();
-        let data = b"DATA\r\n".to_vec();
-        let quit = b"QUIT\r\n".to_vec();
-        let reset = b"RSET\r\n".to_vec();
-        let envelope = [&mail[..], &recipient.repeat(shape.recipient_count as usize), &data].concat();
-        let body = [&text(shape)[..], b".\r\n"].concat();
+        let (data, quit, reset) = (b"DATA\r\n", b"QUIT\r\n", b"RSET\r\n");
+        let envelope = [&mail[..], &recipient.repeat(shape.recipient_count as usize), data].concat();
+        let head_len = if has_heads { HEAD_LEN } else { 0 };
+        let texts = texts(shape, content, head_len)?;
         let octets = |piece| match piece {
             Piece::Hello => format!("EHLO {}\r\n", shape.helo).into_bytes(),
             Piece::Envelope => envelope.clone(),
             Piece::Mail => mail.clone(),
             Piece::Recipient => recipient.clone(),
-            Piece::Data => data.clone(),
-            Piece::Body => body.clone(),
-            Piece::BodyThenEnvelope => [&body[..], &envelope].concat(),
-            Piece::BodyThenQuit => [&body[..], &quit].concat(),
+            Piece::Data => data.to_vec(),
+            Piece::Body | Piece::BodyThenEnvelope | Piece::BodyThenQuit => Vec::new(),
             Piece::NoText => b".\r\n".to_vec(),
-            Piece::Reset => reset.clone(),
+            Piece::Reset => reset.to_vec(),
             Piece::ResetThenEnvelope => [&reset[..], &envelope].concat(),
-            Piece::Quit => quit.clone(),
+            Piece::Quit => quit.to_vec(),
         };
-        Self { pieces: Piece::ALL.map(octets) }
+        Ok(Self {
+            pieces: Piece::ALL.map(octets),
+            texts: texts.into_iter().map(|text| Text::new(text, &envelope)).collect(),
+            choice: Choice::of(content, seed),
+            head_len,
+        })
     }
 
-    /// The octets of `piece`.
-    pub fn octets(&self, piece: Piece) -> &[u8] {
-        &self.pieces[piece as usize]
+    /// The text that message `number` of the run gets.
+    pub fn text_index(&self, number: u64) -> usize {
+        match &self.choice {
+            Choice::Only => 0,
+            Choice::InTurn => usize::try_from(number % self.texts.len() as u64).expect("below a usize"),
+            Choice::Weighted { bounds, seed } => {
+                let sum = bounds.last().copied().expect("a mix has a size");
+                let drawn = Rng::with_seed(seed.wrapping_add(number)).u64(..sum);
+                bounds.partition_point(|bound| *bound <= drawn)
+            }
+        }
+    }
+
+    /// The octets of `piece`, in the order they are written; those that begin with a text take it from `text_index`
+    /// and put `head` before it. All but the first may be empty.
+    pub fn slices<'a>(&'a self, piece: Piece, text_index: usize, head: &'a [u8]) -> [&'a [u8]; 3] {
+        let text = &self.texts[text_index];
+        let (body, behind): (&[u8], &[u8]) = match piece {
+            Piece::Body => (text.body(), &[]),
+            Piece::BodyThenEnvelope => (text.body_then_envelope(), &[]),
+            Piece::BodyThenQuit => (text.body(), &self.pieces[Piece::Quit as usize]),
+            other => return [&self.pieces[other as usize], &[], &[]],
+        };
+        if self.head_len == 0 { [body, behind, &[]] } else { [head, body, behind] }
+    }
+
+    /// The text of a message as its reader will see it, without the head.
+    pub fn plain_text(&self, text_index: usize) -> &[u8] {
+        self.texts[text_index].plain()
+    }
+
+    /// Octets of a message as its reader will see it.
+    pub fn message_len(&self, text_index: usize) -> usize {
+        self.head_len + self.plain_text(text_index).len()
     }
 }
 
-/// A message of exactly `shape.size` octets in lines ended by CR LF, none of which begins with a dot.
-fn text(shape: &MailShape) -> Vec<u8> {
-    let headers = format!(
-        "From: <{}>\r\nTo: <{}>\r\nSubject: load\r\nDate: Thu, 01 Jan 2026 00:00:00 +0000\r\n\r\n",
-        shape.reverse_path, shape.forward_path
-    );
-    let mut text = if headers.len() + 2 <= shape.size { headers.into_bytes() } else { Vec::new() };
-    while text.len() < shape.size {
-        let left = shape.size - text.len();
-        // A rest of one octet could not end with CR LF.
-        let line_len = if left == LINE_LEN + 1 { LINE_LEN - 1 } else { left.min(LINE_LEN) };
-        let letters = (b'a'..=b'z').cycle().take(line_len.saturating_sub(2));
-        text.extend(letters);
-        text.extend_from_slice(b"\r\n");
+impl Choice {
+    fn of(content: &Content, seed: u64) -> Self {
+        let Content::Sizes(shares) = content else {
+            return if matches!(content, Content::Corpus(_)) { Self::InTurn } else { Self::Only };
+        };
+        let mut sum = 0;
+        let bounds = shares
+            .iter()
+            .map(|share| {
+                sum += u64::from(share.weight);
+                sum
+            })
+            .collect();
+        Self::Weighted { bounds, seed }
     }
-    text
 }
 
-/// Octets of a line of text, its CR LF included (RFC 5322 section 2.1.1 recommends no more).
-const LINE_LEN: usize = 80;
+fn texts(shape: &MailShape, content: &Content, head_len: usize) -> Result<Vec<Vec<u8>>> {
+    let of_size = |size: usize| {
+        let rest = size.checked_sub(head_len).filter(|rest| *rest >= 2).ok_or_else(|| {
+            let attempt = format!("give each message of {size} octets an id of its own for the ledger");
+            let remedy = format!("send at least {} octets", head_len + 2);
+            Error::system(attempt, std::io::Error::new(std::io::ErrorKind::InvalidInput, remedy))
+        })?;
+        Ok(made_up(shape, rest))
+    };
+    match content {
+        Content::OneSize => Ok(vec![of_size(shape.size)?]),
+        Content::Sizes(shares) => shares.iter().map(|share| of_size(share.size)).collect(),
+        Content::Corpus(corpus) => Ok(corpus.texts.clone()),
+    }
+}
 
 #[cfg(test)]
 mod tests {
+    use super::super::content::{Corpus, SizeShare};
     use super::*;
 
-    fn shape(size: usize) -> MailShape {
+    fn shape() -> MailShape {
         MailShape {
             helo: "load.example".into(),
             reverse_path: "a@load.example".into(),
             forward_path: "b@load.example".into(),
             recipient_count: 2,
-            size,
-        }
-    }
-
-    #[test]
-    fn the_text_has_the_size_asked_for_and_ends_its_lines() {
-        for size in (2..400).chain([4096, 65_536]) {
-            let text = text(&shape(size));
-            assert_eq!(text.len(), size);
-            assert!(text.ends_with(b"\r\n"), "{size}");
-            assert!(!text.starts_with(b".") && memchr::memmem::find(&text, b"\n.").is_none(), "{size}");
-            assert_eq!(memchr::memchr_iter(b'\n', &text).count(), memchr::memchr_iter(b'\r', &text).count());
+            size: 100,
         }
     }
 
     #[test]
     fn a_pipelined_write_holds_a_body_and_the_next_envelope() {
-        let script = Script::new(&shape(100));
-        let write = script.octets(Piece::BodyThenEnvelope);
+        let script = Script::new(&shape(), &Content::OneSize, false, 0).expect("a script");
+        let write = script.slices(Piece::BodyThenEnvelope, 0, b"not used").concat();
         let envelope: &[u8] = b".\r\nMAIL FROM:<a@load.example>\r\nRCPT TO:<b@load.example>\r\n\
             RCPT TO:<b@load.example>\r\nDATA\r\n";
         assert_eq!(&write[100..], envelope);
+        assert!(script.slices(Piece::BodyThenQuit, 0, b"").concat().ends_with(b"\r\n.\r\nQUIT\r\n"));
+    }
+
+    #[test]
+    fn a_head_is_part_of_the_size_and_stands_before_the_text_only() {
+        let script = Script::new(&shape(), &Content::OneSize, true, 0).expect("a script");
+        let head = [b'h'; HEAD_LEN];
+        let body = script.slices(Piece::Body, 0, &head).concat();
+        assert_eq!((body.len(), script.message_len(0)), (103, 100));
+        assert!(body.starts_with(&head));
+        assert_eq!(script.slices(Piece::Quit, 0, &head).concat(), b"QUIT\r\n");
+        let small = MailShape { size: HEAD_LEN, ..shape() };
+        assert!(Script::new(&small, &Content::OneSize, true, 0).is_err());
+    }
+
+    #[test]
+    fn sizes_come_as_often_as_their_weights_say_and_follow_the_seed() {
+        let share = |size, weight| SizeShare { size, weight };
+        let content = Content::Sizes(vec![share(10, 50), share(20, 45), share(30, 5)]);
+        let script = |seed| Script::new(&shape(), &content, false, seed).expect("a script");
+        let drawn = |seed| -> Vec<usize> {
+            let script = script(seed);
+            (0..20_000).map(|number| script.text_index(number)).collect()
+        };
+        let mut counts = [0_usize; 3];
+        drawn(0).iter().for_each(|index| counts[*index] += 1);
+        for (count, expected) in counts.into_iter().zip([10_000_usize, 9_000, 1_000]) {
+            assert!(count.abs_diff(expected) < 300, "{counts:?}");
+        }
+        assert_eq!(script(0).message_len(2), 30);
+        assert!(drawn(7) == drawn(7) && drawn(7) != drawn(1_000_000));
+    }
+
+    #[test]
+    fn a_corpus_is_sent_in_turn() {
+        let texts = vec![b"one\r\n".to_vec(), b".two\r\n".to_vec()];
+        let content = Content::Corpus(Corpus { source: "x".into(), texts });
+        let script = Script::new(&shape(), &content, false, 0).expect("a script");
+        assert_eq!([0, 1, 2].map(|number| script.text_index(number)), [0, 1, 0]);
+        assert_eq!((script.plain_text(1), script.message_len(1)), (&b".two\r\n"[..], 6));
     }
 }

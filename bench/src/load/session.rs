@@ -5,9 +5,13 @@
 //! pipelined   220 EHLO | 250 MAIL RCPT DATA | 354 text MAIL RCPT DATA | 354 text QUIT    one round trip
 //! ```
 //! DATA stands last in its group (RFC 2920 section 3.1), so the text waits for the 354 in both.
+//!
+//! A session that has no message to send, and may get one later, is idle until [`Session::start`].
 
 use super::reply::ReplyLine;
-use super::supply::Supply;
+use super::supply::{Claim, Supply};
+
+pub use super::piece::{Piece, Stage};
 
 /// When to write commands without waiting for the replies to those before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
@@ -32,109 +36,6 @@ pub struct Manner {
     pub messages_per_connection: Option<u32>,
 }
 
-/// What can be written at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each name spells out the octets")]
-pub enum Piece {
-    Hello,
-    /// MAIL, every RCPT, DATA.
-    Envelope,
-    Mail,
-    Recipient,
-    Data,
-    /// The text and its end.
-    Body,
-    BodyThenEnvelope,
-    BodyThenQuit,
-    /// The end of data alone, for a 354 that came though no recipient was accepted (RFC 2920 section 3.1).
-    NoText,
-    Reset,
-    ResetThenEnvelope,
-    Quit,
-}
-
-impl Piece {
-    /// How many there are.
-    pub const COUNT: usize = 12;
-    /// All of them, each at its own number.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::Hello,
-        Self::Envelope,
-        Self::Mail,
-        Self::Recipient,
-        Self::Data,
-        Self::Body,
-        Self::BodyThenEnvelope,
-        Self::BodyThenQuit,
-        Self::NoText,
-        Self::Reset,
-        Self::ResetThenEnvelope,
-        Self::Quit,
-    ];
-
-    /// Whether a message's text begins with this write.
-    pub fn starts_with_body(self) -> bool {
-        matches!(self, Self::Body | Self::BodyThenEnvelope | Self::BodyThenQuit)
-    }
-
-    fn first_stage(self) -> Stage {
-        match self {
-            Self::Hello => Stage::Hello,
-            Self::Envelope | Self::Mail => Stage::Mail,
-            Self::Recipient => Stage::Recipient,
-            Self::Data => Stage::Data,
-            Self::Body | Self::BodyThenEnvelope | Self::BodyThenQuit | Self::NoText => Stage::Body,
-            Self::Reset | Self::ResetThenEnvelope => Stage::Reset,
-            Self::Quit => Stage::Quit,
-        }
-    }
-
-    fn holds_envelope(self) -> bool {
-        matches!(self, Self::Envelope | Self::BodyThenEnvelope | Self::ResetThenEnvelope)
-    }
-}
-
-/// What the reply that is due answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the commands of RFC 5321")]
-pub enum Stage {
-    Greeting,
-    Hello,
-    Mail,
-    Recipient,
-    Data,
-    /// The end of data.
-    Body,
-    Reset,
-    Quit,
-}
-
-impl Stage {
-    /// The word a failure is reported under.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Greeting => "greeting",
-            Self::Hello => "EHLO",
-            Self::Mail => "MAIL",
-            Self::Recipient => "RCPT",
-            Self::Data => "DATA",
-            Self::Body => "end of data",
-            Self::Reset => "RSET",
-            Self::Quit => "QUIT",
-        }
-    }
-
-    fn expects(self, code: u16) -> bool {
-        match self {
-            Self::Greeting => code == 220,
-            Self::Hello | Self::Mail | Self::Body | Self::Reset => code == 250,
-            Self::Recipient => code == 250 || code == 251,
-            Self::Data => code == 354,
-            Self::Quit => code == 221,
-        }
-    }
-}
-
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -151,6 +52,8 @@ pub enum Next {
     Wait,
     /// Write this.
     Send(Piece),
+    /// Nothing until there is a message to send; then [`Session::start`].
+    Rest,
     /// Close: the session has ended as it should.
     Close,
     /// Close: the server does not want to talk (a refused greeting or EHLO, or a 421).
@@ -162,11 +65,14 @@ pub enum Next {
 pub struct Step {
     /// The reply, when it is not the one hoped for.
     pub refusal: Option<(Stage, u16)>,
-    /// Set by the reply that decides a message.
-    pub verdict: Option<Verdict>,
+    /// Set by the reply that decides a message, with the message.
+    pub verdict: Option<(Verdict, Claim)>,
     /// What to do now.
     pub next: Next,
 }
+
+/// What a reply decides, and what to do now.
+type Decision = (Option<(Verdict, Claim)>, Next);
 
 /// One connection's dialogue.
 #[derive(Debug)]
@@ -177,8 +83,10 @@ pub struct Session {
     sent: Piece,
     stage: Stage,
     messages_left: u32,
-    /// Messages claimed from the supply and not yet decided: 2 while a body and the next envelope are under way.
-    undecided_count: u32,
+    /// The message that is decided next.
+    current: Option<Claim>,
+    /// The one whose envelope is under way behind the text of `current`.
+    following: Option<Claim>,
     transaction: Transaction,
 }
 
@@ -200,7 +108,8 @@ impl Session {
             sent: Piece::Hello,
             stage: Stage::Greeting,
             messages_left: manner.messages_per_connection.unwrap_or(u32::MAX),
-            undecided_count: 0,
+            current: None,
+            following: None,
             transaction: Transaction::default(),
         }
     }
@@ -210,9 +119,41 @@ impl Session {
         self.stage
     }
 
-    /// Messages claimed from the supply that no reply has decided yet.
-    pub fn undecided_count(&self) -> u32 {
-        self.undecided_count
+    /// Has the session send `claim` as soon as it has been greeted.
+    pub fn prepare(&mut self, claim: Claim) {
+        self.messages_left -= u32::from(self.manner.messages_per_connection.is_some());
+        self.current = Some(claim);
+    }
+
+    /// The message that is decided next: the one whose text is written next, or was written last.
+    pub fn current(&self) -> Option<Claim> {
+        self.current
+    }
+
+    /// Whether the session waits for a message.
+    pub fn is_idle(&self) -> bool {
+        self.stage == Stage::Idle
+    }
+
+    /// Lets an idle session go on: with a message when one is due, with QUIT when none will ever come.
+    pub fn start(&mut self, supply: &mut Supply) -> Next {
+        let next = self.begin_message(supply);
+        self.note(next);
+        next
+    }
+
+    /// At the end of a connection, what had begun and no reply has decided.
+    pub fn lost(&self) -> Option<Claim> {
+        self.current.filter(|_| !self.is_unbegun())
+    }
+
+    /// At the end of a connection, what another may still send: nothing but its envelope was ever under way.
+    pub fn unsent(&self) -> Option<Claim> {
+        if self.is_unbegun() { self.current } else { self.following }
+    }
+
+    fn is_unbegun(&self) -> bool {
+        matches!(self.stage, Stage::Greeting | Stage::Hello)
     }
 
     /// Takes one line of a reply; new messages are claimed from `supply`.
@@ -229,18 +170,26 @@ impl Session {
             return Step { refusal, verdict: None, next: Next::GiveUp };
         }
         let (verdict, next) = self.advance(is_good, supply);
-        if let Next::Send(piece) = next {
-            self.sent = piece;
-            self.stage = piece.first_stage();
-        }
+        self.note(next);
         Step { refusal, verdict, next }
     }
 
-    fn advance(&mut self, is_good: bool, supply: &mut Supply) -> (Option<Verdict>, Next) {
+    fn note(&mut self, next: Next) {
+        match next {
+            Next::Send(piece) => {
+                self.sent = piece;
+                self.stage = piece.first_stage();
+            }
+            Next::Rest => self.stage = Stage::Idle,
+            Next::Wait | Next::Close | Next::GiveUp => {}
+        }
+    }
+
+    fn advance(&mut self, is_good: bool, supply: &mut Supply) -> Decision {
         match self.stage {
             Stage::Greeting if is_good => (None, Next::Send(Piece::Hello)),
             Stage::Hello if is_good => (None, self.begin_message(supply)),
-            Stage::Greeting | Stage::Hello => (None, Next::GiveUp),
+            Stage::Greeting | Stage::Hello | Stage::Idle => (None, Next::GiveUp),
             Stage::Mail => self.after_mail(is_good, supply),
             Stage::Recipient => self.after_recipient(is_good, supply),
             Stage::Data => self.after_data(is_good, supply),
@@ -249,20 +198,29 @@ impl Session {
                 self.stage = Stage::Mail;
                 (None, Next::Wait)
             }
-            Stage::Reset => (None, Next::Send(Piece::Mail)),
+            Stage::Reset => (None, self.begin_message(supply)),
             Stage::Quit => (None, Next::Close),
         }
     }
 
     fn begin_message(&mut self, supply: &mut Supply) -> Next {
-        match (self.claim(supply), self.pipelines) {
-            (false, _) => Next::Send(Piece::Quit),
-            (true, true) => Next::Send(Piece::Envelope),
-            (true, false) => Next::Send(Piece::Mail),
+        if self.current.is_none() {
+            self.current = self.claim(supply);
+        }
+        match (self.current, self.pipelines) {
+            (None, _) if self.is_done(supply) => Next::Send(Piece::Quit),
+            (None, _) => Next::Rest,
+            (Some(_), true) => Next::Send(Piece::Envelope),
+            (Some(_), false) => Next::Send(Piece::Mail),
         }
     }
 
-    fn after_mail(&mut self, is_good: bool, supply: &mut Supply) -> (Option<Verdict>, Next) {
+    /// Whether no further message can come to this session.
+    fn is_done(&self, supply: &Supply) -> bool {
+        self.messages_left == 0 || !supply.has_more()
+    }
+
+    fn after_mail(&mut self, is_good: bool, supply: &mut Supply) -> Decision {
         self.transaction = Transaction { is_mail_refused: !is_good, ..Transaction::default() };
         if self.sent.holds_envelope() {
             self.stage = Stage::Recipient;
@@ -271,7 +229,7 @@ impl Session {
         if is_good { (None, Next::Send(Piece::Recipient)) } else { self.refuse(supply) }
     }
 
-    fn after_recipient(&mut self, is_good: bool, supply: &mut Supply) -> (Option<Verdict>, Next) {
+    fn after_recipient(&mut self, is_good: bool, supply: &mut Supply) -> Decision {
         self.transaction.recipients_answered += 1;
         self.transaction.recipients_accepted += u32::from(is_good);
         let is_last = self.transaction.recipients_answered == self.manner.recipient_count;
@@ -287,27 +245,27 @@ impl Session {
         }
     }
 
-    fn after_data(&mut self, is_good: bool, supply: &mut Supply) -> (Option<Verdict>, Next) {
+    fn after_data(&mut self, is_good: bool, supply: &mut Supply) -> Decision {
         if !is_good {
             return self.refuse(supply);
         }
         if !self.has_recipient() {
             return (None, Next::Send(Piece::NoText));
         }
-        let piece = if !self.pipelines {
-            Piece::Body
-        } else if self.claim(supply) {
-            Piece::BodyThenEnvelope
-        } else {
-            Piece::BodyThenQuit
+        if self.pipelines {
+            self.following = self.claim(supply);
+        }
+        let piece = match self.following {
+            Some(_) => Piece::BodyThenEnvelope,
+            None if self.pipelines && self.is_done(supply) => Piece::BodyThenQuit,
+            None => Piece::Body,
         };
         (None, Next::Send(piece))
     }
 
-    fn after_body(&mut self, is_good: bool, supply: &mut Supply) -> (Option<Verdict>, Next) {
-        self.undecided_count -= 1;
+    fn after_body(&mut self, is_good: bool, supply: &mut Supply) -> Decision {
         let is_accepted = is_good && self.sent != Piece::NoText;
-        let verdict = Some(if is_accepted { Verdict::Accepted } else { Verdict::Refused });
+        let verdict = self.decide(if is_accepted { Verdict::Accepted } else { Verdict::Refused });
         match self.sent {
             Piece::BodyThenEnvelope => {
                 self.stage = Stage::Mail;
@@ -322,25 +280,27 @@ impl Session {
     }
 
     /// The message failed before its text; RSET drops what the server may still hold of it.
-    fn refuse(&mut self, supply: &mut Supply) -> (Option<Verdict>, Next) {
-        self.undecided_count -= 1;
-        let next = match (self.claim(supply), self.pipelines) {
-            (false, _) => Piece::Quit,
-            (true, true) => Piece::ResetThenEnvelope,
-            (true, false) => Piece::Reset,
+    fn refuse(&mut self, supply: &mut Supply) -> Decision {
+        let verdict = self.decide(Verdict::Refused);
+        self.current = self.claim(supply);
+        let next = match self.current {
+            Some(_) if self.pipelines => Piece::ResetThenEnvelope,
+            None if self.is_done(supply) => Piece::Quit,
+            _ => Piece::Reset,
         };
-        (Some(Verdict::Refused), Next::Send(next))
+        (verdict, Next::Send(next))
     }
 
-    fn claim(&mut self, supply: &mut Supply) -> bool {
-        let is_claimed = self.messages_left > 0 && supply.claim();
-        if is_claimed {
-            self.undecided_count += 1;
-            if self.manner.messages_per_connection.is_some() {
-                self.messages_left -= 1;
-            }
-        }
-        is_claimed
+    /// Ends the message under way; the one behind it is the next.
+    fn decide(&mut self, verdict: Verdict) -> Option<(Verdict, Claim)> {
+        let decided = std::mem::replace(&mut self.current, self.following.take());
+        decided.map(|claim| (verdict, claim))
+    }
+
+    fn claim(&mut self, supply: &mut Supply) -> Option<Claim> {
+        let claim = (self.messages_left > 0).then(|| supply.claim()).flatten()?;
+        self.messages_left -= u32::from(self.manner.messages_per_connection.is_some());
+        Some(claim)
     }
 
     fn has_recipient(&self) -> bool {

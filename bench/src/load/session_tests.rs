@@ -1,5 +1,6 @@
 //! Dialogues as a mail administrator would read them: what the server says, what the client does.
 
+use super::super::pace::{Arrivals, Schedule};
 use super::*;
 
 const ALWAYS: Manner =
@@ -34,7 +35,7 @@ impl Dialogue {
                 text: rest.get(1..).unwrap_or("").as_bytes(),
             };
             let step = self.session.take(line, &mut self.supply);
-            self.verdicts.extend(step.verdict);
+            self.verdicts.extend(step.verdict.map(|(verdict, _)| verdict));
             self.refusals.extend(step.refusal.map(|(stage, code)| (stage.name(), code)));
             next = step.next;
         }
@@ -48,11 +49,12 @@ fn a_pipelined_session_needs_one_round_trip_per_message() {
     assert_eq!(d.hear(&["220 hi"]), Next::Send(Piece::Hello));
     assert_eq!(d.hear(&["250-mx", "250 SIZE"]), Next::Send(Piece::Envelope));
     assert_eq!(d.hear(&["250", "250", "354"]), Next::Send(Piece::BodyThenEnvelope));
-    assert_eq!(d.session.undecided_count(), 2);
+    let (lost, unsent) = (d.session.lost(), d.session.unsent());
+    assert_eq!((lost.map(|c| c.number), unsent.map(|c| c.number)), (Some(0), Some(1)));
     assert_eq!(d.hear(&["250", "250", "250", "354"]), Next::Send(Piece::BodyThenQuit));
     assert_eq!(d.hear(&["250", "221"]), Next::Close);
     assert_eq!(d.verdicts, [Verdict::Accepted; 2]);
-    assert_eq!((d.session.undecided_count(), d.refusals.len()), (0, 0));
+    assert_eq!((d.session.lost(), d.session.unsent(), d.refusals.len()), (None, None, 0));
 }
 
 #[test]
@@ -129,5 +131,62 @@ fn a_421_or_a_refused_greeting_gives_up() {
     d.hear(&["250"]);
     d.hear(&["250", "250", "354"]);
     assert_eq!(d.hear(&["421"]), Next::GiveUp);
-    assert_eq!((d.session.undecided_count(), d.verdicts.len()), (2, 0));
+    assert!(d.session.lost().is_some() && d.session.unsent().is_some() && d.verdicts.is_empty());
+}
+
+#[test]
+fn a_session_rests_until_a_message_is_due_and_quits_when_none_will_come() {
+    for manner in [ALWAYS, Manner { pipelining: Pipelining::Never, ..ALWAYS }] {
+        let schedule = Schedule::new(1.0, Arrivals::Constant, 0, (0, 1)).ending(Some(2_500_000_000));
+        let mut d = Dialogue::new(manner, u64::MAX);
+        d.supply = Supply::endless().at_times_of(schedule);
+        d.hear(&["220"]);
+        assert_eq!(d.hear(&["250"]), Next::Rest);
+        assert!(d.session.is_idle());
+        d.supply.advance(1_000_000_000);
+        let begun = d.session.start(&mut d.supply);
+        let last = if manner.pipelining == Pipelining::Always {
+            assert_eq!(begun, Next::Send(Piece::Envelope));
+            d.hear(&["250", "550", "554"])
+        } else {
+            assert_eq!(begun, Next::Send(Piece::Mail));
+            d.hear(&["550"])
+        };
+        assert_eq!(last, Next::Send(Piece::Reset));
+        assert_eq!(d.hear(&["250"]), Next::Rest);
+        d.supply.advance(2_000_000_000);
+        d.session.start(&mut d.supply);
+        let stages = if manner.pipelining == Pipelining::Always { 1 } else { 3 };
+        for _ in 1..stages {
+            d.hear(&["250"]);
+        }
+        let text = if stages == 1 { d.hear(&["250", "250", "354"]) } else { d.hear(&["354"]) };
+        // Nothing more comes: a session that pipelines says so with the text.
+        assert_eq!(text, Next::Send(if stages == 1 { Piece::BodyThenQuit } else { Piece::Body }));
+        d.hear(&["250"]);
+        assert_eq!(d.verdicts, [Verdict::Refused, Verdict::Accepted]);
+    }
+}
+
+#[test]
+fn a_message_prepared_for_a_session_that_is_never_greeted_can_be_sent_by_another() {
+    let claim = Claim { number: 4, due_at: 9 };
+    let mut d = Dialogue::new(Manner { messages_per_connection: Some(1), ..ALWAYS }, 0);
+    d.session.prepare(claim);
+    d.hear(&["220"]);
+    assert_eq!((d.session.lost(), d.session.unsent()), (None, Some(claim)));
+    assert_eq!(d.hear(&["250"]), Next::Send(Piece::Envelope));
+    assert_eq!((d.session.lost(), d.session.unsent()), (Some(claim), None));
+    assert_eq!(d.hear(&["250", "250", "354"]), Next::Send(Piece::BodyThenQuit));
+}
+
+#[test]
+fn an_idle_session_that_is_told_something_is_given_up() {
+    let schedule = Schedule::new(1.0, Arrivals::Constant, 0, (0, 1));
+    let mut d = Dialogue::new(ALWAYS, 1);
+    d.supply = Supply::endless().at_times_of(schedule);
+    d.hear(&["220"]);
+    d.hear(&["250"]);
+    assert_eq!(d.hear(&["421"]), Next::GiveUp);
+    assert_eq!(d.refusals, [("nothing", 421)]);
 }

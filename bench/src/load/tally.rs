@@ -79,12 +79,21 @@ pub struct Tally {
     pub messages: Messages,
     /// In the whole run, warm-up and ending included.
     pub messages_overall: Messages,
+    /// 250s that arrived in the measured window, whenever their messages came due.
+    pub completed: u64,
+    /// Octets of text those 250s were for.
+    pub completed_octets: u64,
+    /// Messages that came due in the measured window and were never sent.
+    pub unsent: u64,
     /// Connections opened in the whole run.
     pub connections_opened: u64,
     /// In the whole run.
     pub failures: BTreeMap<Failure, u64>,
-    /// Nanoseconds from the start of the write of a text to its 250, in the measured window.
+    /// Nanoseconds to the 250 of each message of the measured window: in a closed loop from the start of the write
+    /// of its text, in an open loop from its scheduled time.
     pub time_to_250: Histogram<u64>,
+    /// The same from the start of the write of its text in any loop.
+    pub text_to_250: Histogram<u64>,
     /// Nanoseconds from connect(2) to an open connection, in the whole run.
     pub connect: Histogram<u64>,
     /// Nanoseconds from connect(2) to the end of the greeting, in the whole run.
@@ -96,9 +105,13 @@ impl Default for Tally {
         Self {
             messages: Messages::default(),
             messages_overall: Messages::default(),
+            completed: 0,
+            completed_octets: 0,
+            unsent: 0,
             connections_opened: 0,
             failures: BTreeMap::new(),
             time_to_250: histogram(),
+            text_to_250: histogram(),
             connect: histogram(),
             greeting: histogram(),
         }
@@ -115,12 +128,16 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         self.messages.add(&other.messages);
         self.messages_overall.add(&other.messages_overall);
+        self.completed += other.completed;
+        self.completed_octets += other.completed_octets;
+        self.unsent += other.unsent;
         self.connections_opened += other.connections_opened;
         for (failure, count) in &other.failures {
             *self.failures.entry(*failure).or_default() += count;
         }
         let same = "all histograms have the same bounds";
         self.time_to_250.add(&other.time_to_250).expect(same);
+        self.text_to_250.add(&other.text_to_250).expect(same);
         self.connect.add(&other.connect).expect(same);
         self.greeting.add(&other.greeting).expect(same);
     }
