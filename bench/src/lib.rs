@@ -22,6 +22,7 @@ pub mod peers;
 pub mod poll;
 pub mod process;
 pub mod quick;
+pub mod report;
 pub mod sink;
 pub mod smtp_source;
 pub mod stats;

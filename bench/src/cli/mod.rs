@@ -2,6 +2,7 @@
 
 mod load;
 mod quick;
+mod report;
 mod sink;
 mod smtp_source;
 
@@ -21,6 +22,7 @@ enum Command {
     Quick(quick::QuickArguments),
     SmtpSource(smtp_source::SmtpSourceArguments),
     Sink(sink::SinkArguments),
+    Report(report::ReportArguments),
 }
 
 /// Runs the command line; 0 when done, 1 when a bound was missed, 69 when the benchmark could not be run.
@@ -31,6 +33,7 @@ pub fn run() -> ExitCode {
         Command::Quick(arguments) => quick::run(&arguments),
         Command::SmtpSource(arguments) => smtp_source::run(&arguments),
         Command::Sink(arguments) => sink::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("mailrace-bench: {error}");
