@@ -4,6 +4,8 @@
 //! load        many senders, one thread per core, against any SMTP server
 //! quick       mailrace in its modes over a few numbers of connections, beside the floor of the disk
 //! smtp-source mailrace against Postfix's smtp-sink, both driven by Postfix's smtp-source
+//! report      saved results in one page for readers
+//! targets     what the project has set itself, and how it stands
 //! sink        a server that keeps nothing: what the load is proven on
 //! ```
 //! Below them: `mailrace` and `process` (servers as child processes), `workspace` (their data), `floor` (what the
@@ -27,5 +29,6 @@ pub mod sink;
 pub mod smtp_source;
 pub mod stats;
 pub mod table;
+pub mod targets;
 pub mod units;
 pub mod workspace;

@@ -66,7 +66,7 @@ enum Contender {
 /// How smtp-source uses connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Connections {
+pub enum Connections {
     /// One connection per session.
     Reused,
     /// One connection per message.

@@ -200,3 +200,29 @@ fn a_file_without_a_page_is_named() {
         assert!(said.contains("cannot read a page from odd.json") && said.contains(reason), "{said}");
     }
 }
+
+#[test]
+fn targets_that_cannot_be_measured_say_why_and_no_record_is_written_over() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let arguments = ["targets", "--mailrace", "/bin/sh", "--server-cores", "0", "--load-cores", "0"];
+    for _ in 0..2 {
+        let output =
+            bench(&[&arguments[..], &["--rounds", "1", "--duration", "4ms"]].concat(), directory.path());
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("/bin/sh: it ended instead of serving"), "{said}");
+        assert!(said.contains("0 passed, 0 missed, 20 not measured yet"), "{said}");
+    }
+    let entries = |path: &Path| -> Vec<std::path::PathBuf> {
+        std::fs::read_dir(path).expect("a directory").map(|entry| entry.expect("an entry").path()).collect()
+    };
+    let hosts = entries(&directory.path().join("bench/record"));
+    let days = entries(&hosts[0]);
+    assert_eq!((hosts.len(), days.len()), (1, 2));
+    for day in days {
+        let page = Page::read(&day.join("targets.json")).expect("a page");
+        let kept = std::fs::read_to_string(day.join("targets.md")).expect("Markdown");
+        assert_eq!(kept, markdown(&page));
+        assert!(kept.contains("NOT MEASURED YET"));
+    }
+}

@@ -5,6 +5,7 @@ mod quick;
 mod report;
 mod sink;
 mod smtp_source;
+mod targets;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ enum Command {
     SmtpSource(smtp_source::SmtpSourceArguments),
     Sink(sink::SinkArguments),
     Report(report::ReportArguments),
+    Targets(targets::TargetsArguments),
 }
 
 /// Runs the command line; 0 when done, 1 when a bound was missed, 69 when the benchmark could not be run.
@@ -34,6 +36,7 @@ pub fn run() -> ExitCode {
         Command::SmtpSource(arguments) => smtp_source::run(&arguments),
         Command::Sink(arguments) => sink::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Targets(arguments) => targets::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("mailrace-bench: {error}");

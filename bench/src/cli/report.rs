@@ -49,6 +49,13 @@ struct Saved<'a, T> {
 }
 
 impl OutputArguments {
+    /// JSON, HTML and Markdown of one name in `directory`.
+    pub(super) fn into_directory(directory: &Path, name: &str) -> Self {
+        let file = |ending: &str| Some(directory.join(format!("{name}.{ending}")));
+        let written = WrittenArguments { html: file("html"), markdown: file("md") };
+        Self { json: JsonArgument { json: file("json") }, written }
+    }
+
     /// Writes a benchmark's result and its page to where they were asked for.
     pub(super) fn write(&self, result: &impl serde::Serialize, page: &Page) -> Result<()> {
         if !self.json.is_stdout() {

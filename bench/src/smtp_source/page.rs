@@ -5,6 +5,18 @@ use crate::report::{Axis, BarSeries, Bars, Cell, Chart, Figure, Page, Section, T
 use crate::stats::{Spread, thousands};
 
 impl SmtpSourceReport {
+    /// mailrace's processor time per message by smtp-sink's, round by round; nothing when messages were miscounted.
+    pub fn cpu_ratio(&self, connections: Connections) -> Option<Spread> {
+        let runs = |contender| {
+            let is_it = |row: &&Row| row.contender == contender && row.connections == connections;
+            let row = self.rows.iter().find(is_it).filter(|row| row.counts_agree)?;
+            Some(row.runs.iter().map(|run| run.server_cpu_s / run.messages as f64))
+        };
+        let (ours, theirs) = (runs(Contender::Mailrace)?, runs(Contender::SmtpSink)?);
+        let ratios: Vec<f64> = ours.zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
+        ratios.iter().all(|ratio| ratio.is_finite() && *ratio > 0.0).then(|| Spread::of(ratios))
+    }
+
     /// The tables and charts, for a terminal or a reader.
     pub fn page(&self) -> Page {
         let mut page = Page::here("mailrace beside smtp-sink, both driven by smtp-source");
