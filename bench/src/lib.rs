@@ -5,6 +5,8 @@
 //! quick       mailrace in its modes over a few numbers of connections, beside the floor of the disk
 //! smtp-source mailrace against Postfix's smtp-sink, both driven by Postfix's smtp-source
 //! ceiling     this machine's limits, and mailrace's share of the one that binds
+//! report      saved results in one page for readers
+//! targets     what the project has set itself, and how it stands
 //! sink        a server that keeps nothing: what the load is proven on
 //! audit       the ledger of a load against the log of the mailrace it went to
 //! ```
@@ -27,9 +29,11 @@ pub mod peers;
 pub mod poll;
 pub mod process;
 pub mod quick;
+pub mod report;
 pub mod sink;
 pub mod smtp_source;
 pub mod stats;
 pub mod table;
+pub mod targets;
 pub mod units;
 pub mod workspace;

@@ -4,6 +4,8 @@
 //! Rounds are interleaved: a window in which the machine is slow falls on all cells alike, and each figure is the
 //! median of its rounds.
 
+mod page;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,8 +19,7 @@ use crate::load::script::MailShape;
 use crate::load::session::Pipelining;
 use crate::load::{self, Amount, LoadOptions};
 use crate::mailrace::{Durability, Mailrace, MailraceOptions, Totals};
-use crate::stats::{Spread, thousands};
-use crate::table::Table;
+use crate::stats::Spread;
 use crate::units::CoreList;
 use crate::workspace::{Afterwards, Workspace};
 
@@ -213,101 +214,5 @@ impl Cell {
             syncs_per_message: spread(|run| run.totals.syncs as f64 / run.totals.messages.max(1) as f64),
             runs,
         }
-    }
-}
-
-impl QuickReport {
-    /// The tables, for a terminal or a page.
-    pub fn markdown(&self) -> String {
-        let host = &self.host;
-        format!(
-            "mailrace {driver}, cores {server}; load on cores {load}, {size} octets a message, pipelining {how:?}, \
-             connections kept, {seconds} s a run, median of {rounds} (min-max).\n\
-             {processor}, {cores} cores, Linux {kernel}; data in {dir}.\n\n{cells}\n\
-             The floor: write + sync of 4 KiB records on blocks already written, nothing else, same directory.\n\n\
-             {floor}{doubts}",
-            driver = self.driver,
-            server = self.server_cores,
-            load = self.load_cores,
-            size = thousands(&self.size.to_string()),
-            how = self.pipelining,
-            seconds = self.duration_s,
-            rounds = self.floors.len(),
-            processor = host.processor,
-            cores = host.core_count,
-            kernel = host.kernel,
-            dir = self.data_dir.display(),
-            cells = self.cell_table(),
-            floor = self.floor_table(),
-            doubts = self.doubts(),
-        )
-    }
-
-    fn cell_table(&self) -> Table {
-        let mut table = Table::new(&[
-            "mode",
-            "connections",
-            "messages/s",
-            "p50 us",
-            "p99 us",
-            "server CPU us/message",
-            "server cores",
-            "load CPU us/message",
-            "syncs/message",
-        ]);
-        for cell in &self.cells {
-            table.row(vec![
-                cell.durability.name().into(),
-                thousands(&cell.connections.to_string()),
-                cell.rate.words(0),
-                cell.p50_us.words(0),
-                cell.p99_us.words(0),
-                cell.server_cpu_us.words(1),
-                format!("{:.2}", cell.server_busy.median),
-                format!("{:.1}", cell.load_cpu_us.median),
-                format!("{:.4}", cell.syncs_per_message.median),
-            ]);
-        }
-        table
-    }
-
-    fn floor_table(&self) -> Table {
-        let mut table =
-            Table::new(&["records/sync", "records/s", "syncs/s", "p50 us", "p99 us", "CPU us/record"]);
-        for (index, records) in FLOOR_RECORDS.into_iter().enumerate() {
-            let spread = |figure: &dyn Fn(&Floor) -> f64| {
-                Spread::of(self.floors.iter().filter_map(|floor| floor.get(index)).map(figure))
-            };
-            table.row(vec![
-                records.to_string(),
-                spread(&|floor| floor.records_per_s).words(0),
-                spread(&|floor| floor.records_per_s / records as f64).words(0),
-                spread(&|floor| floor.sync_us.p50).words(0),
-                spread(&|floor| floor.sync_us.p99).words(0),
-                spread(&|floor| floor.cpu_us_per_record).words(2),
-            ]);
-        }
-        table
-    }
-
-    /// What a reader must know before trusting a cell; empty when there is nothing.
-    fn doubts(&self) -> String {
-        let mut text = String::new();
-        for cell in &self.cells {
-            let name = format!("{} over {} connections", cell.durability.name(), cell.connections);
-            for run in &cell.runs {
-                if !run.counts_agree {
-                    let (stored, answered) = (run.totals.messages, run.load.messages_overall.accepted);
-                    text += &format!("\n{name}: the server counts {stored} messages, the load {answered}.");
-                }
-                for (failure, count) in &run.load.failures {
-                    text += &format!("\n{name}: failed {count} times: {failure}.");
-                }
-            }
-            if cell.load_cpu_us.median > cell.server_cpu_us.median {
-                text += &format!("\n{name}: the load costs more than the server.");
-            }
-        }
-        text
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! smtp-source waits for each reply (it cannot pipeline). Rounds are interleaved, and so is who comes first.
 
+mod page;
+
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,8 +18,7 @@ use crate::floor::{self, Floor};
 use crate::host::Host;
 use crate::mailrace::{Durability, Mailrace, MailraceOptions, Totals};
 use crate::process::ServerProcess;
-use crate::stats::{Spread, thousands};
-use crate::table::Table;
+use crate::stats::Spread;
 use crate::units::CoreList;
 use crate::workspace::{Afterwards, Workspace};
 
@@ -65,7 +66,7 @@ enum Contender {
 /// How smtp-source uses connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Connections {
+pub enum Connections {
     /// One connection per session.
     Reused,
     /// One connection per message.
@@ -349,57 +350,6 @@ impl SmtpSourceReport {
     /// Whether mailrace used less than smtp-sink with both uses of connections.
     pub fn is_met(&self) -> bool {
         self.targets.iter().all(|target| target.is_met)
-    }
-
-    /// The table and the verdict.
-    pub fn markdown(&self) -> String {
-        let mut table =
-            Table::new(&["server", "connections", "messages/s", "server CPU us/message", "syncs/message"]);
-        for row in &self.rows {
-            let syncs = row.runs.iter().filter_map(|run| run.totals);
-            let syncs = syncs.map(|totals| totals.syncs as f64 / totals.messages.max(1) as f64);
-            let (name, syncs) = match row.contender {
-                Contender::Mailrace => (
-                    format!("mailrace, {}", self.durability.name()),
-                    format!("{:.4}", Spread::of(syncs).median),
-                ),
-                Contender::SmtpSink => ("smtp-sink, keeps nothing".into(), "0".into()),
-            };
-            let (rate, cpu) = (row.rate.words(0), row.server_cpu_us.words(1));
-            table.row(vec![name, row.connections.name().into(), rate, cpu, syncs]);
-        }
-        let mut text = format!(
-            "smtp-source, {} sessions, {} octets a message; servers on cores {}, load on cores {}; mailrace {}; \
-             median of {} (min-max).\n{}, Linux {}.\n\n{table}\n",
-            self.sessions,
-            thousands(&self.size.to_string()),
-            self.server_cores,
-            self.load_cores,
-            self.driver,
-            self.floors.len(),
-            self.host.processor,
-            self.host.kernel,
-        );
-        for (index, records) in [1, 64].into_iter().enumerate() {
-            let rows = self.floors.iter().filter_map(|floor| floor.get(index));
-            let rate = Spread::of(rows.map(|floor| floor.records_per_s)).words(0);
-            text += &format!("floor, {records} records a sync: {rate} records/s\n");
-        }
-        for row in self.rows.iter().filter(|row| !row.counts_agree) {
-            let (server, connections) = (row.contender.name(), row.connections.name());
-            text += &format!(
-                "{server}, {connections} connections: it did not count the messages that were sent\n"
-            );
-        }
-        for target in &self.targets {
-            text += &format!(
-                "{}: less CPU per message than smtp-sink, connections {}: {:.2} times smtp-sink's\n",
-                if target.is_met { "pass" } else { "MISS" },
-                target.connections.name(),
-                target.ratio,
-            );
-        }
-        text
     }
 }
 

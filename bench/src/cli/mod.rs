@@ -4,8 +4,10 @@ mod audit;
 mod ceiling;
 mod load;
 mod quick;
+mod report;
 mod sink;
 mod smtp_source;
+mod targets;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,8 @@ enum Command {
     Quick(quick::QuickArguments),
     SmtpSource(smtp_source::SmtpSourceArguments),
     Sink(sink::SinkArguments),
+    Report(report::ReportArguments),
+    Targets(targets::TargetsArguments),
 }
 
 /// Runs the command line; 0 when done, 1 when a bound was missed, 69 when the benchmark could not be run.
@@ -37,6 +41,8 @@ pub fn run() -> ExitCode {
         Command::Quick(arguments) => quick::run(&arguments),
         Command::SmtpSource(arguments) => smtp_source::run(&arguments),
         Command::Sink(arguments) => sink::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        Command::Targets(arguments) => targets::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("mailrace-bench: {error}");

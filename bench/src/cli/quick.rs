@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::JsonArgument;
+use super::report::OutputArguments;
 use crate::error::Result;
 use crate::load::session::Pipelining;
 use crate::mailrace::{Durability, binary_beside_this_one};
@@ -39,7 +39,7 @@ pub(super) struct QuickArguments {
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration)]
     warm_up: Duration,
     #[command(flatten)]
-    json: JsonArgument,
+    output: OutputArguments,
 }
 
 /// The server under test, and where it and the load run.
@@ -93,9 +93,6 @@ pub(super) fn run(arguments: &QuickArguments) -> Result<ExitCode> {
         duration: arguments.duration,
     };
     let report = quick::run(&options, &mut |what| eprintln!("mailrace-bench: {what}"))?;
-    if !arguments.json.is_stdout() {
-        println!("{}", report.markdown());
-    }
-    arguments.json.write(&report)?;
+    arguments.output.write(&report, &report.page())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::JsonArgument;
 use super::quick::ServerArguments;
+use super::report::OutputArguments;
 use crate::error::Result;
 use crate::mailrace::Durability;
 use crate::smtp_source::{self, SmtpSourceOptions, defaults};
@@ -40,7 +40,7 @@ pub(super) struct SmtpSourceArguments {
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
     #[command(flatten)]
-    json: JsonArgument,
+    output: OutputArguments,
 }
 
 pub(super) fn run(arguments: &SmtpSourceArguments) -> Result<ExitCode> {
@@ -64,9 +64,6 @@ pub(super) fn run(arguments: &SmtpSourceArguments) -> Result<ExitCode> {
         rounds: arguments.rounds.max(1),
     };
     let report = smtp_source::run(&options, &mut |what| eprintln!("mailrace-bench: {what}"))?;
-    if !arguments.json.is_stdout() {
-        println!("{}", report.markdown());
-    }
-    arguments.json.write(&report)?;
+    arguments.output.write(&report, &report.page())?;
     Ok(if report.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,0 +1,94 @@
+//! `mailrace-bench report`, and where every benchmark writes its page.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::JsonArgument;
+use crate::error::{Error, Result};
+use crate::report::{Page, html, markdown};
+
+/// Join results saved with --json in one HTML page
+#[derive(Debug, clap::Args)]
+pub(super) struct ReportArguments {
+    /// Results of benchmarks, or pages, in the order they are to stand in
+    #[arg(value_name = "FILE.json", required = true)]
+    files: Vec<PathBuf>,
+    /// Title of the whole
+    #[arg(long, value_name = "TEXT", default_value = "mailrace benchmarks")]
+    title: String,
+    #[command(flatten)]
+    written: WrittenArguments,
+}
+
+/// Files for people to read.
+#[derive(Debug, clap::Args)]
+pub(super) struct WrittenArguments {
+    /// Write one self-contained HTML page with charts to FILE
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write Markdown to FILE
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+}
+
+/// Files a benchmark's result goes to; Markdown goes to standard output too, unless JSON does.
+#[derive(Debug, clap::Args)]
+pub(super) struct OutputArguments {
+    #[command(flatten)]
+    json: JsonArgument,
+    #[command(flatten)]
+    written: WrittenArguments,
+}
+
+/// A result with the page about it beside its own fields.
+#[derive(serde::Serialize)]
+struct Saved<'a, T> {
+    #[serde(flatten)]
+    result: &'a T,
+    page: &'a Page,
+}
+
+impl OutputArguments {
+    /// JSON, HTML and Markdown of one name in `directory`.
+    pub(super) fn into_directory(directory: &Path, name: &str) -> Self {
+        let file = |ending: &str| Some(directory.join(format!("{name}.{ending}")));
+        let written = WrittenArguments { html: file("html"), markdown: file("md") };
+        Self { json: JsonArgument { json: file("json") }, written }
+    }
+
+    /// Writes a benchmark's result and its page to where they were asked for.
+    pub(super) fn write(&self, result: &impl serde::Serialize, page: &Page) -> Result<()> {
+        if !self.json.is_stdout() {
+            println!("{}", markdown(page));
+        }
+        self.json.write(&Saved { result, page })?;
+        self.written.write(&page.title, std::slice::from_ref(page))
+    }
+}
+
+impl WrittenArguments {
+    fn write(&self, title: &str, pages: &[Page]) -> Result<()> {
+        if let Some(path) = &self.html {
+            write_file(path, &html(title, pages))?;
+        }
+        if let Some(path) = &self.markdown {
+            let pages: Vec<String> = pages.iter().map(markdown).collect();
+            write_file(path, &pages.join("\n"))?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn run(arguments: &ReportArguments) -> Result<ExitCode> {
+    let pages = arguments.files.iter().map(|path| Page::read(path)).collect::<Result<Vec<_>>>()?;
+    arguments.written.write(&arguments.title, &pages)?;
+    if arguments.written.html.is_none() && arguments.written.markdown.is_none() {
+        print!("{}", pages.iter().map(markdown).collect::<Vec<_>>().join("\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a text to a file, replacing what it held.
+fn write_file(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).map_err(|e| Error::system(format!("write {}", path.display()), e))
+}

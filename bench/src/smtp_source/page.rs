@@ -1,0 +1,132 @@
+//! The result as a page: a table, a chart of what each server costs, the verdicts.
+
+use super::{Connections, Contender, Row, SmtpSourceReport};
+use crate::report::{Axis, BarSeries, Bars, Cell, Chart, Figure, Page, Section, Table, Verdict};
+use crate::stats::{Spread, thousands};
+
+impl SmtpSourceReport {
+    /// mailrace's processor time per message by smtp-sink's, round by round; nothing when messages were miscounted.
+    pub fn cpu_ratio(&self, connections: Connections) -> Option<Spread> {
+        let runs = |contender| {
+            let is_it = |row: &&Row| row.contender == contender && row.connections == connections;
+            let row = self.rows.iter().find(is_it).filter(|row| row.counts_agree)?;
+            Some(row.runs.iter().map(|run| run.server_cpu_s / run.messages as f64))
+        };
+        let (ours, theirs) = (runs(Contender::Mailrace)?, runs(Contender::SmtpSink)?);
+        let ratios: Vec<f64> = ours.zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
+        ratios.iter().all(|ratio| ratio.is_finite() && *ratio > 0.0).then(|| Spread::of(ratios))
+    }
+
+    /// The tables and charts, for a terminal or a reader.
+    pub fn page(&self) -> Page {
+        let mut page = Page::here("mailrace beside smtp-sink, both driven by smtp-source");
+        page.notes.push(format!(
+            "smtp-source, {} sessions, {} octets a message, one round trip a command; servers on cores {}, load on \
+             cores {}; mailrace {}; median of {} interleaved rounds (min–max). smtp-sink keeps nothing.",
+            self.sessions,
+            thousands(&self.size.to_string()),
+            self.server_cores,
+            self.load_cores,
+            self.driver,
+            self.floors.len(),
+        ));
+        if !self.arguments.is_empty() {
+            page.notes.push(format!("Further arguments of serve: {}.", self.arguments.join(" ")));
+        }
+        for row in self.rows.iter().filter(|row| !row.counts_agree) {
+            let (server, connections) = (row.contender.name(), row.connections.name());
+            page.notes.push(format!(
+                "{server}, {connections} connections: it did not count the messages that were sent."
+            ));
+        }
+        let section = |heading: &str, words: &str, table, charts| Section {
+            heading: heading.into(),
+            words: words.into(),
+            table: Some(table),
+            charts,
+        };
+        let below = "mailrace's processor time per message is to be below smtp-sink's.";
+        let floor = "Write and sync of 4 KiB records on blocks already written, nothing else.";
+        page.sections = vec![
+            section("By server and connections", "", self.row_table(), self.charts()),
+            section("The target", below, self.target_table(), Vec::new()),
+            section("The floor", floor, self.floor_table(), Vec::new()),
+        ];
+        page
+    }
+
+    fn row_table(&self) -> Table {
+        let mut table =
+            Table::new(&["server", "connections", "messages/s", "server CPU (µs/message)", "syncs/message"]);
+        for row in &self.rows {
+            let syncs = row.runs.iter().filter_map(|run| run.totals);
+            let syncs = Spread::of(syncs.map(|totals| totals.syncs as f64 / totals.messages.max(1) as f64));
+            table.row(vec![
+                self.name_of(row.contender).into(),
+                row.connections.name().into(),
+                row.rate.into(),
+                row.server_cpu_us.into(),
+                syncs.into(),
+            ]);
+        }
+        table
+    }
+
+    fn target_table(&self) -> Table {
+        let mut table = Table::new(&["connections", "times smtp-sink's CPU per message", "verdict"]);
+        for target in &self.targets {
+            let verdict = if target.is_met { Verdict::Pass } else { Verdict::Miss };
+            table.row(vec![
+                target.connections.name().into(),
+                Cell::Figure(target.ratio.into()),
+                Cell::Verdict { verdict },
+            ]);
+        }
+        table
+    }
+
+    fn floor_table(&self) -> Table {
+        let mut table = Table::new(&["records/sync", "records/s"]);
+        for (index, records) in [1, 64].into_iter().enumerate() {
+            let rows = self.floors.iter().filter_map(|floor| floor.get(index));
+            let rate = Spread::of(rows.map(|floor| floor.records_per_s));
+            table.row(vec![records.to_string().into(), rate.into()]);
+        }
+        table
+    }
+
+    fn charts(&self) -> Vec<Chart> {
+        let chart = |title: &str, axis: Axis, figure: fn(&Row) -> Spread| {
+            let contenders = [Contender::Mailrace, Contender::SmtpSink];
+            let series = [Connections::Reused, Connections::New].map(|connections| BarSeries {
+                name: format!("connections {}", connections.name()),
+                values: contenders.map(|contender| self.bar(contender, connections, figure)).to_vec(),
+            });
+            let categories = contenders.map(|contender| self.name_of(contender)).to_vec();
+            Chart::Bars(Bars { title: title.into(), axis, categories, series: series.to_vec() })
+        };
+        vec![
+            chart("Server CPU a message: less is better", Axis::linear("server CPU", "µs/message"), |row| {
+                row.server_cpu_us
+            }),
+            chart("Throughput: more is better", Axis::linear("throughput", "messages/s"), |row| row.rate),
+        ]
+    }
+
+    fn bar(
+        &self,
+        contender: Contender,
+        connections: Connections,
+        figure: fn(&Row) -> Spread,
+    ) -> Option<Figure> {
+        let row = self.rows.iter().find(|row| row.contender == contender && row.connections == connections);
+        row.map(|row| figure(row).into())
+    }
+
+    fn name_of(&self, contender: Contender) -> String {
+        match contender {
+            Contender::Mailrace => format!("mailrace, {}", self.durability.name()),
+            Contender::SmtpSink => "smtp-sink, keeps nothing".into(),
+        }
+    }
+}
