@@ -3,6 +3,7 @@
 //! ```text
 //! load        many senders, one thread per core, against any SMTP server
 //! quick       mailrace in its modes over a few numbers of connections, beside the floor of the disk
+//! compare     mailrace beside other servers, which it fetches and runs
 //! smtp-source mailrace against Postfix's smtp-sink, both driven by Postfix's smtp-source
 //! sink        a server that keeps nothing: what the load is proven on
 //! ```
@@ -12,6 +13,7 @@
 //! Every figure stands beside what it was measured with, and server and load run on cores of their own.
 
 pub mod cli;
+pub mod compare;
 pub mod cpu;
 pub mod error;
 pub mod floor;

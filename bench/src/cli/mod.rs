@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand turns arguments into a call and the result into output.
 
+mod compare;
 mod load;
 mod quick;
 mod sink;
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Parser)]
 #[command(name = "mailrace-bench", version)]
 enum Command {
+    Compare(compare::CompareArguments),
     Load(load::LoadArguments),
     Quick(quick::QuickArguments),
     SmtpSource(smtp_source::SmtpSourceArguments),
@@ -27,6 +29,7 @@ enum Command {
 pub fn run() -> ExitCode {
     const UNAVAILABLE: u8 = 69; // EX_UNAVAILABLE of sysexits.h
     let outcome = match Command::parse() {
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Load(arguments) => load::run(&arguments),
         Command::Quick(arguments) => quick::run(&arguments),
         Command::SmtpSource(arguments) => smtp_source::run(&arguments),
