@@ -204,8 +204,8 @@ impl CompareReport {
                 figures.peer.keeps.into(),
                 cell(|run| run.load.rate, 0),
                 cell(|run| run.load.megabytes_per_s, 1),
-                cell(|run| run.cpu_ms_per_1000, 1),
-                middle(figures.spread(shape, |run| run.cores_busy), 2),
+                words(used(figures.spread(shape, |run| run.cpu_ms_per_1000)), 1),
+                middle(used(figures.spread(shape, |run| run.cores_busy)), 2),
                 cell(|run| run.load.time_to_250_us.p50 / 1e3, 2),
                 cell(|run| run.load.time_to_250_us.p99 / 1e3, 2),
                 middle(figures.spread(shape, |run| run.load.load.cpu_us_per_message), 1),
@@ -242,6 +242,11 @@ impl CompareReport {
 
 /// A load that keeps so much of each core busy may be what was measured.
 const LOAD_FULL: f64 = 0.95;
+
+/// No server works for nothing: where a tree's time could not be followed in some round there is no figure.
+fn used(spread: Option<Spread>) -> Option<Spread> {
+    spread.filter(|spread| spread.min > 0.0)
+}
 
 fn words(spread: Option<Spread>, decimals: usize) -> String {
     spread.map_or_else(|| NOT_MEASURED.into(), |spread| spread.words(decimals))
