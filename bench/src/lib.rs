@@ -3,6 +3,7 @@
 //! ```text
 //! load        many senders, one thread per core, against any SMTP server
 //! quick       mailrace in its modes over a few numbers of connections, beside the floor of the disk
+//! compare     mailrace beside other servers, which it fetches and runs
 //! smtp-source mailrace against Postfix's smtp-sink, both driven by Postfix's smtp-source
 //! ceiling     this machine's limits, and mailrace's share of the one that binds
 //! report      saved results in one page for readers
@@ -18,6 +19,7 @@
 pub mod audit;
 pub mod ceiling;
 pub mod cli;
+pub mod compare;
 pub mod cpu;
 pub mod error;
 pub mod floor;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod ceiling;
+mod compare;
 mod load;
 mod quick;
 mod report;
@@ -23,6 +24,7 @@ use crate::error::{Error, Result};
 enum Command {
     Ceiling(ceiling::CeilingArguments),
     Audit(audit::AuditArguments),
+    Compare(compare::CompareArguments),
     Load(load::LoadArguments),
     Quick(quick::QuickArguments),
     SmtpSource(smtp_source::SmtpSourceArguments),
@@ -37,6 +39,7 @@ pub fn run() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Ceiling(arguments) => ceiling::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Load(arguments) => load::run(&arguments),
         Command::Quick(arguments) => quick::run(&arguments),
         Command::SmtpSource(arguments) => smtp_source::run(&arguments),

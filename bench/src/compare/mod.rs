@@ -1,0 +1,195 @@
+//! mailrace beside other servers: the same load, the same pinning, interleaved rounds.
+//!
+//! - `catalogue` names the servers, `server` runs one, `tree` looks at its processes;
+//! - `shape` is what the load does, `paced` the fixed rate at which `counting` counts system calls;
+//! - `report` holds the figures and prints them.
+//!
+//! In each round each server is started once, in a fresh directory, meets the shapes in their order and is stopped.
+//! What cannot be had or fails is named with its reason and its figures are missing; nothing is left out silently.
+
+pub mod catalogue;
+pub mod counting;
+pub mod paced;
+pub mod report;
+pub mod server;
+pub mod shape;
+pub mod tree;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::load::report::LoadReport;
+use crate::load::script::MailShape;
+use crate::load::{self, Amount, LoadOptions};
+use crate::units::CoreList;
+use crate::workspace::{Afterwards, Workspace};
+use catalogue::{Found, Peer, Start};
+use counting::Counts;
+use paced::PacedSession;
+use report::{CompareReport, PeerFigures, Run};
+use server::{Hall, Server};
+use shape::Shape;
+
+/// What is compared, and where.
+#[derive(Clone, Debug)]
+pub struct CompareOptions {
+    /// The project's directory, which holds the other servers.
+    pub root: PathBuf,
+    /// mailrace's program.
+    pub mailrace: PathBuf,
+    /// Further arguments of its `serve`.
+    pub arguments: Vec<String>,
+    /// Where data goes, in a new directory.
+    pub parent_dir: PathBuf,
+    /// What becomes of it.
+    pub afterwards: Afterwards,
+    /// The servers' cores.
+    pub server_cores: CoreList,
+    /// The load's cores.
+    pub load_cores: CoreList,
+    /// Servers, in the order of the report.
+    pub peers: Vec<Peer>,
+    /// Shapes of load, in the order of the report.
+    pub shapes: Vec<Shape>,
+    /// Connections at once.
+    pub connections: usize,
+    /// Idle connections opened to learn what one takes.
+    pub idle_connections: usize,
+    /// How often each is measured.
+    pub rounds: usize,
+    /// Before each measurement.
+    pub warm_up: Duration,
+    /// Each measurement.
+    pub duration: Duration,
+}
+
+/// Compares all servers in all rounds; `progress` is told what is about to be measured.
+///
+/// # Errors
+/// When the data cannot be written. A server that fails is reported instead.
+pub fn run(options: &CompareOptions, progress: &mut dyn FnMut(&str)) -> Result<CompareReport> {
+    let found = Found::read(&options.root);
+    let hall = Hall {
+        mailrace: &options.mailrace,
+        arguments: &options.arguments,
+        cores: &options.server_cores,
+        found: &found,
+    };
+    let mut workspace = Workspace::new(&options.parent_dir, options.afterwards)?;
+    let mut figures: Vec<PeerFigures> =
+        options.peers.iter().map(|peer| PeerFigures::new(*peer, version(peer, &found))).collect();
+    for round in 1..=options.rounds {
+        for figures in &mut figures {
+            if figures.missing.is_some() {
+                continue;
+            }
+            progress(&format!("round {round} of {}: {}", options.rounds, figures.peer.name));
+            let directory = workspace.fresh_made()?;
+            match Server::start(&figures.peer, &hall, directory.clone()) {
+                Ok(server) => measure(options, server, &directory, figures),
+                Err(error) => figures.missing = Some(error.to_string()),
+            }
+            workspace.put_aside(&directory)?;
+        }
+    }
+    Ok(CompareReport::new(options, figures))
+}
+
+fn version(peer: &Peer, found: &Found) -> std::result::Result<String, String> {
+    match peer.start {
+        Start::Script { folder, .. } => found.version(folder),
+        Start::Mailrace(_) | Start::Sink => Ok(env!("CARGO_PKG_VERSION").into()),
+    }
+}
+
+/// One server in one round, from its start to its end.
+fn measure(options: &CompareOptions, server: Server, directory: &Path, figures: &mut PeerFigures) {
+    let (address, pid) = (server.address, server.pid);
+    if options.shapes.contains(&Shape::Idle) {
+        match idle_kib(address, pid, options.idle_connections) {
+            Ok(kib) => figures.idle_kib.push(kib),
+            Err(error) => figures.note(format!("idle connections: {error}")),
+        }
+    }
+    let file = directory.join("perf.csv");
+    match Counts::take(address, pid, &options.load_cores.0, &file) {
+        Ok(counts) => figures.counts.push(counts),
+        Err(reason) => figures.note(format!("system calls: {reason}")),
+    }
+    let mut accepted = 0;
+    for shape in options.shapes.iter().filter(|shape| **shape != Shape::Idle) {
+        match drive(options, address, pid, *shape) {
+            Ok(run) => {
+                accepted += run.load.messages_overall.accepted;
+                figures.runs.entry(*shape).or_default().push(run);
+            }
+            Err(error) => figures.note(format!("{}: {error}", shape.title())),
+        }
+    }
+    match server.stop() {
+        Ok(Some(counted)) if counted < accepted => {
+            figures.note(format!("it counts {counted} messages, the load {accepted}"));
+        }
+        Ok(_) => {}
+        Err(error) => figures.note(error.to_string()),
+    }
+}
+
+fn drive(options: &CompareOptions, target: SocketAddr, pid: u32, shape: Shape) -> Result<Run> {
+    let mut mail = MailShape::of_size(shape.size());
+    mail.recipient_count = shape.recipient_count();
+    let (warm_up, duration) = (options.warm_up, options.duration);
+    let options = LoadOptions {
+        target,
+        cores: options.load_cores.0.clone(),
+        connection_count: shape.connection_count(options.connections),
+        messages_per_connection: shape.messages_per_connection(),
+        pipelining: shape.pipelining(),
+        mail,
+        amount: Amount::For { warm_up, duration },
+        // It knows only a single process.
+        server_pid: None,
+    };
+    let began = Instant::now();
+    let (load, cores_busy) = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| cores_busy(pid, began + warm_up, duration));
+        (load::run(&options), watch.join().expect("the watch panicked"))
+    });
+    let load: LoadReport = load?;
+    let cpu_ms_per_1000 = if load.rate > 0.0 { cores_busy / load.rate * 1e6 } else { 0.0 };
+    Ok(Run { cpu_ms_per_1000, cores_busy, load })
+}
+
+/// Cores the tree under `pid` keeps busy from `from` on for `duration`.
+fn cores_busy(pid: u32, from: Instant, duration: Duration) -> f64 {
+    std::thread::sleep(from.saturating_duration_since(Instant::now()));
+    let (began, before) = (Instant::now(), tree::cpu_time(pid));
+    std::thread::sleep((from + duration).saturating_duration_since(Instant::now()));
+    let (elapsed, after) = (began.elapsed(), tree::cpu_time(pid));
+    after.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64()
+}
+
+/// User memory of the whole tree for one connection that has said EHLO and waits, in KiB: what `count` more add to
+/// a first batch, with which the server has touched what it needs but once.
+fn idle_kib(target: SocketAddr, pid: u32, count: usize) -> std::io::Result<f64> {
+    /// Opened at once: some wait before they greet.
+    const BATCH: usize = 20;
+    let script = paced::script();
+    let mut sessions = Vec::with_capacity(BATCH + count);
+    let mut open = |batch: usize| {
+        let first = sessions.len();
+        for _ in 0..batch {
+            sessions.push(PacedSession::connect(target)?);
+        }
+        sessions[first..].iter_mut().try_for_each(|session| session.hello(&script))
+    };
+    open(BATCH)?;
+    let before = tree::memory_kib(pid);
+    for first in (0..count).step_by(BATCH) {
+        open(BATCH.min(count - first))?;
+    }
+    let taken = tree::memory_kib(pid).saturating_sub(before);
+    Ok(taken as f64 / count.max(1) as f64)
+}
