@@ -113,8 +113,9 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let (sink, storage) = open_sink(&config)?;
+        // The addresses first: a start that is refused leaves no segment behind. Who connects meanwhile waits.
         let listeners = shard::bind(&config.listen, config.cores.len()).map_err(StartError::Bind)?;
+        let (sink, storage) = open_sink(&config)?;
         let addresses = listeners[0]
             .iter()
             .map(std::net::TcpListener::local_addr)

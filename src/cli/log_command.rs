@@ -38,7 +38,7 @@ pub enum LogCommand {
 #[derive(Debug, Args)]
 pub struct DataDir {
     /// The directory that holds the log.
-    #[arg(long, value_name = "DIR", default_value = "mailrace-data")]
+    #[arg(long, value_name = "DIR", default_value = "./mailrace-data")]
     pub data_dir: PathBuf,
 }
 

@@ -87,7 +87,7 @@ pub struct ServeArguments {
     /// Messages in one batch, which shares one write and one sync
     #[arg(long, value_name = "N", default_value_t = BatchLimits::default().messages_max)]
     max_batch_messages: usize,
-    /// Octets in one batch; a larger message makes a batch by itself
+    /// Octets in one batch, give or take one message
     #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = size_in_memory)]
     max_batch_bytes: usize,
     /// Messages waiting to be written, of all cores; then no more is read until there is room
@@ -183,9 +183,10 @@ pub fn run(arguments: &ServeArguments) -> ExitCode {
         Ok(server) => server,
         Err(error) => return refused(&error, error.exit_code()),
     };
-    server.ready_event().emit();
-    // The other end waits on the thread of signals, which lives as long as the process.
+    // Before the event: whoever has read it may send a signal and expect a drain. The other end is the thread of
+    // signals, which lives as long as the process.
     let _ = started.send(server.drain_handle());
+    server.ready_event().emit();
     let stopped = server.wait();
     stopped.event.emit();
     ExitCode::from(stopped.exit_code)

@@ -5,12 +5,14 @@
 //! fails is not an outage, since the writer then makes the segment itself and meets the error where it counts.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::log::{PreparedSegment, Storage, Writer, prepare};
+use crate::log::{PreparedSegment, Storage, Writer, prepare_unless};
 
 /// How long after a failed preparation the next is asked for.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -20,6 +22,8 @@ pub(super) struct Preparation<S: Storage> {
     requests: Sender<()>,
     results: Receiver<io::Result<PreparedSegment<S::File>>>,
     helper: JoinHandle<()>,
+    /// The log ends: what is being prepared is not wanted any more.
+    unwanted: Arc<AtomicBool>,
     pending: bool,
     failed_at: Option<Instant>,
 }
@@ -32,15 +36,17 @@ impl<S: Storage> Preparation<S> {
     pub(super) fn start(storage: S, size: u64) -> io::Result<Self> {
         let (requests, requested) = bounded::<()>(1);
         let (done, results) = bounded(1);
+        let unwanted = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&unwanted);
         let work = move || {
             for () in requested {
-                if done.send(prepare(&storage, size)).is_err() {
+                if done.send(prepare_unless(&storage, size, &told)).is_err() {
                     return;
                 }
             }
         };
         let helper = std::thread::Builder::new().name("prepare".to_owned()).spawn(work)?;
-        Ok(Self { requests, results, helper, pending: false, failed_at: None })
+        Ok(Self { requests, results, helper, unwanted, pending: false, failed_at: None })
     }
 
     /// Gives the writer a segment that has become ready, and asks for another when it wants one. Never waits.
@@ -56,8 +62,10 @@ impl<S: Storage> Preparation<S> {
         }
     }
 
-    /// Ends the helper; a segment it was busy with goes to the writer, which removes what it does not use.
+    /// Ends the helper, whatever it is busy with; a segment that is ready goes to the writer, which removes what it
+    /// does not use.
     pub(super) fn end(mut self, writer: &mut Writer<S>) {
+        self.unwanted.store(true, Ordering::Relaxed);
         drop(self.requests);
         if self.pending
             && let Ok(Ok(prepared)) = self.results.recv()

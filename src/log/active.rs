@@ -5,6 +5,7 @@
 //! power goes. Lack of space on these ways is told apart from failures: it heals.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::{AppendError, FileError};
 use super::segment::{
@@ -48,11 +49,23 @@ impl<F: StorageFile> PreparedSegment<F> {
 /// `StorageFull` when less than twice that much is free: the last room on a disk is for mail. Else those of the
 /// system calls; the half-made file is removed.
 pub fn prepare<S: Storage>(storage: &S, size: u64) -> io::Result<PreparedSegment<S::File>> {
+    prepare_unless(storage, size, &AtomicBool::new(false))
+}
+
+/// As [`prepare`], and given up soon after `unwanted` has become true.
+///
+/// # Errors
+/// As [`prepare`]; `Interrupted` when it was given up.
+pub fn prepare_unless<S: Storage>(
+    storage: &S,
+    size: u64,
+    unwanted: &AtomicBool,
+) -> io::Result<PreparedSegment<S::File>> {
     if storage.free_space()? < size.saturating_mul(2) {
         return Err(io::ErrorKind::StorageFull.into());
     }
     let (file, name) = create_prepared(storage)?;
-    match zero_fill(&file, size).and_then(|()| file.sync_all()) {
+    match zero_fill(&file, size, unwanted).and_then(|()| file.sync_all()) {
         Ok(()) => Ok(PreparedSegment { file, name }),
         Err(error) => {
             // Recovery removes it if this fails as well.
@@ -73,10 +86,13 @@ fn create_prepared<S: Storage>(storage: &S) -> io::Result<(S::File, String)> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-fn zero_fill<F: StorageFile>(file: &F, size: u64) -> io::Result<()> {
+fn zero_fill<F: StorageFile>(file: &F, size: u64, unwanted: &AtomicBool) -> io::Result<()> {
     let zeros = vec![0; ZEROS_LEN];
     let mut offset = 0;
     while offset < size {
+        if unwanted.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let len = usize::try_from(size - offset).map_or(ZEROS_LEN, |left| left.min(ZEROS_LEN));
         write_all_at(file, &zeros[..len], offset)?;
         offset += len as u64;

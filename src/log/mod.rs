@@ -30,7 +30,7 @@ pub mod writer;
 #[cfg(test)]
 mod fixture;
 
-pub use active::{PreparedSegment, prepare};
+pub use active::{PreparedSegment, prepare, prepare_unless};
 pub use damage::{Damage, DamageReason};
 pub use error::{AppendError, FileError, OpenError, ReadError, SyncError};
 pub use format::ContentFlaw;

@@ -184,8 +184,10 @@ impl Listener {
 
     /// Accepts until the listener is closed.
     pub(super) async fn run(self: Rc<Self>, shard: Rc<State>) {
-        while !self.closed.get() && self.readiness.readable().await.is_ok() {
-            if self.accept_waiting(&shard, ACCEPTS_PER_WAKE_MAX).is_err() && !self.closed.get() {
+        while !self.closed.get() {
+            let readable = self.readiness.readable().await.map_err(drop);
+            let accepted = readable.and_then(|()| self.accept_waiting(&shard, ACCEPTS_PER_WAKE_MAX));
+            if accepted.is_err() && !self.closed.get() {
                 net::sleep(ACCEPT_REST).await;
             }
         }

@@ -274,8 +274,9 @@ async fn attend(shard: Rc<State>, listeners: Vec<Rc<Listener>>, bell: Readiness,
     // commit thread ends when all ports are gone.
     net::spawn(sweep(Rc::downgrade(&shard), shard.deadlines.borrow().interval()));
     while !shard.is_over() {
-        if bell.readable().await.is_err() {
-            return;
+        if let Err(error) = bell.readable().await {
+            // Deaf, it would take connections that nobody serves.
+            panic!("the doorbell cannot be waited for: {error}");
         }
         shard.doorbell.silence();
         shard.tickets.borrow_mut().settle();

@@ -33,10 +33,14 @@ fn assert_works(server: &Server) {
 
 #[test]
 fn the_driver_that_is_asked_for_runs() {
-    for driver in ["io_uring", "epoll"] {
+    // The one that this run is about; a host that refuses io_uring runs none that is about io_uring.
+    let asked = std::env::var("MAILRACE_TEST_DRIVER").ok();
+    for driver in
+        ["io_uring", "epoll"].iter().filter(|driver| asked.as_deref().is_none_or(|it| it == **driver))
+    {
         let directory = directory();
         let server = setup(&directory, driver).start();
-        assert_eq!(server.ready().value("driver"), Some(driver));
+        assert_eq!(server.ready().value("driver"), Some(*driver));
         assert_works(&server);
     }
 }

@@ -98,6 +98,15 @@ fn a_transaction_that_never_finishes_does_not_hold_the_server_up() {
 }
 
 #[test]
+fn a_signal_right_behind_the_ready_event_drains() {
+    for _ in 0..20 {
+        let directory = directory();
+        let (status, printed) = setup(&directory).start().terminate();
+        assert_eq!(status.code(), Some(0), "{printed}");
+    }
+}
+
+#[test]
 fn a_stopped_server_no_longer_listens() {
     // An address that no other test has: on a common one somebody else may be given the port at once.
     let [a, b] = (std::process::id() as u16).to_be_bytes();

@@ -88,6 +88,7 @@ fn an_address_in_use_is_refused_by_name() {
     let second = Setup::bare(MAILRACE, &two.path().join("data")).arguments(["--listen", &address]).refused();
     assert_eq!(second.code(), 69, "{}", second.stderr);
     assert!(second.stderr.contains(&address) && second.stderr.contains("--listen"), "{}", second.stderr);
+    assert!(!two.path().join("data").exists(), "a start that is refused leaves nothing behind");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Lack of space: the batch is refused whole, nothing of it survives, and the log heals by itself.
 
-use mailrace::log::{AppendError, Visibility, Writer, prepare};
+use std::sync::atomic::AtomicBool;
+
+use mailrace::log::{AppendError, Visibility, Writer, prepare, prepare_unless};
 use mailrace::message::{Lsn, Message, Timestamp};
 
 use crate::faulty::{EMFILE, ENOSPC, Faulty};
@@ -263,4 +265,12 @@ fn starts_that_fail_for_lack_of_space_leave_no_copies_behind() {
     storage.plan().space = None;
     let (_, report) = Writer::open(storage, world.options(), NOW).expect("room again");
     assert_eq!(report.cut.len(), 1);
+}
+
+#[test]
+fn a_segment_that_is_not_wanted_any_more_is_given_up_and_removed() {
+    let world = World::new();
+    let given_up = prepare_unless(&Faulty::new(world.storage()), 1 << 20, &AtomicBool::new(true));
+    assert_eq!(given_up.map(drop).map_err(|error| error.kind()), Err(std::io::ErrorKind::Interrupted));
+    assert!(world.contents().is_empty());
 }
