@@ -61,8 +61,8 @@
 //!   `unsafe`; `nix` takes them as they are, so `recv`, `send` and `shutdown` in `shard/net.rs` go through it.
 //! - The body's checksum is taken in [`message`], on the shard, as chunks arrive: by the commit thread they would
 //!   have left the cache.
-//! - A batch waits 300 us for others while that saves syncs (`commit/gather.rs`). Under `mailrace-bench smtp-source`
-//!   with a new connection for each message, syncs per message fell from 0.60 to 0.19 and the server's CPU from
+//! - A batch waits 500 us for others while that saves syncs (`commit/gather.rs`). Under `mailrace-bench smtp-source`
+//!   with a new connection for each message, syncs per message fell from 0.60 to 0.14 and the server's CPU from
 //!   126 to 100 us a message; a sender who is alone waits in one batch of 512.
 //! - The first segment after a start cannot be prepared ahead, so it is left for a prepared one as soon as there is
 //!   one: syncs into blocks that were never written cost more.

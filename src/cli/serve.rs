@@ -81,7 +81,7 @@ pub struct ServeArguments {
     /// When to answer 250: after an fdatasync, after a write to the page cache, or at once, keeping nothing
     #[arg(long, value_enum, default_value_t = Durability::Sync)]
     durability: Durability,
-    /// How long a batch waits for more messages before it is written; auto: 300us while that saves syncs
+    /// How long a batch waits for more messages before it is written; auto: 500us while that saves syncs
     #[arg(long, value_name = "TIME|auto", default_value = "auto", value_parser = units::gather)]
     commit_delay: Gather,
     /// Messages in one batch, which shares one write and one sync

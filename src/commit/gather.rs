@@ -20,7 +20,7 @@ pub enum Gather {
 }
 
 /// How long a batch waits for more when that pays.
-pub const GATHER_TIME: Duration = Duration::from_micros(300);
+pub const GATHER_TIME: Duration = Duration::from_micros(500);
 
 /// Messages that must come for each one in hand. With fewer, two or three senders who each wait for their 250
 /// would be slowed down for nothing.
