@@ -4,13 +4,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mailrace_bench::error::Error;
+use mailrace_bench::load::listen_queue::ListenQueue;
 use mailrace_bench::load::report::LoadReport;
 use mailrace_bench::load::script::MailShape;
 use mailrace_bench::load::session::Pipelining;
-use mailrace_bench::load::{self, Amount, LoadOptions};
+use mailrace_bench::load::{self, Amount, LoadOptions, Refinements};
 use mailrace_bench::sink::Sink;
 
 fn options(target: SocketAddr) -> LoadOptions {
@@ -164,4 +165,51 @@ fn the_command_writes_json_with_every_input_and_figure() {
         assert!(json.pointer(figure).is_some_and(serde_json::Value::is_number), "{figure}");
     }
     assert_eq!(sink.accepted_count(), 50);
+}
+
+#[test]
+fn a_short_listen_queue_is_never_overrun() {
+    const BACKLOG: i32 = 2;
+    const CONNECTIONS: usize = 12;
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(&any.into()).expect("a port");
+    socket.listen(BACKLOG).expect("a listener");
+    let listener = TcpListener::from(socket);
+    let target = listener.local_addr().expect("its address");
+    let mut queue = ListenQueue::of(target).expect("a queue");
+    let server = std::thread::spawn(move || {
+        let mut sessions = Vec::new();
+        for number in 0..CONNECTIONS {
+            // Nobody is accepted before the queue is as full as it gets: the load must stop by itself.
+            let expected = (CONNECTIONS - number).min(BACKLOG as usize) as u32;
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let filling = std::iter::repeat_with(|| queue.filling().expect("told"))
+                .find(|filling| filling.waiting >= expected || Instant::now() > deadline)
+                .expect("endless");
+            assert_eq!(filling.waiting, expected, "connection {number}");
+            sessions.push(listener.accept().expect("a connection").0);
+        }
+        // One session takes the only message, the others are closed before they are greeted.
+        for saying in ["220 x\r\n", "250 x\r\n", "250 a\r\n250 b\r\n354 c\r\n"] {
+            sessions[0].write_all(saying.as_bytes()).expect("somebody who listens");
+            let _ = sessions[0].read(&mut [0; 9000]).expect("something said");
+        }
+        sessions[0].write_all(b"250 d\r\n221 e\r\n").expect("somebody who listens");
+    });
+    let (connection_count, pipelining) = (CONNECTIONS, Pipelining::Always);
+    let options = LoadOptions { connection_count, pipelining, amount: Amount::Count(1), ..options(target) };
+    let refinements = Refinements { minds_listen_queue: true, ..Refinements::default() };
+    let report = load::run_refined(&options, &refinements).expect("a run");
+    server.join().expect("every connection found room");
+    assert_eq!((report.messages.accepted, report.connections_opened), (1, CONNECTIONS as u64));
+    assert!(report.connections_held > 0);
+}
+
+#[test]
+fn a_listen_queue_that_cannot_be_seen_is_an_error() {
+    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+    let refinements = Refinements { minds_listen_queue: true, ..Refinements::default() };
+    let error = load::run_refined(&options(nobody), &refinements).expect_err("nobody listens");
+    assert!(error.to_string().contains("listen queue of 127.0.0.1:"), "{error}");
 }

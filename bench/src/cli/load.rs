@@ -58,6 +58,10 @@ pub(super) struct LoadArguments {
     /// Connect from these addresses in turn: one, or a range such as 127.0.0.1-127.0.0.8; repeat it for several
     #[arg(long, value_name = "ADDR", value_parser = parse_sources)]
     source: Vec<Sources>,
+    /// Open a connection only while the server's listen queue has room for it; the server must run on this machine.
+    /// Without it, those that find a short queue full wait for TCP to try again, after 1, 3 and 7 seconds
+    #[arg(long)]
+    mind_listen_queue: bool,
     /// Give each message an id and write a line for each 250 to FILE, which may not be there yet; see audit
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
@@ -184,6 +188,7 @@ fn refinements(arguments: &LoadArguments) -> Result<Refinements> {
         sources: arguments.source.iter().flat_map(|sources| sources.0.clone()).collect(),
         ledger: arguments.ledger.clone(),
         seed: arguments.seed,
+        minds_listen_queue: arguments.mind_listen_queue,
         shows_progress: std::io::stderr().is_terminal(),
     })
 }

@@ -21,9 +21,10 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::group::GroupHome;
+use crate::load::listen_queue::ListenQueue;
 use crate::load::report::LoadReport;
 use crate::load::script::MailShape;
-use crate::load::{self, Amount, LoadOptions};
+use crate::load::{self, Amount, LoadOptions, Refinements};
 use crate::units::CoreList;
 use crate::workspace::{Afterwards, Workspace};
 use catalogue::{Found, Peer, Start};
@@ -156,10 +157,13 @@ fn drive(options: &CompareOptions, target: SocketAddr, server: Extent<'_>, shape
         // It knows only a single process.
         server_pid: None,
     };
+    // Where the kernel tells of it; otherwise nobody is spared, and each report says so.
+    let minds_listen_queue = ListenQueue::of(target).is_ok();
+    let refinements = Refinements { minds_listen_queue, ..Refinements::default() };
     let began = Instant::now();
     let (load, cores_busy) = std::thread::scope(|scope| {
         let watch = scope.spawn(|| cores_busy(server, began + warm_up, duration));
-        (load::run(&options), watch.join().expect("the watch panicked"))
+        (load::run_refined(&options, &refinements), watch.join().expect("the watch panicked"))
     });
     let load: LoadReport = load?;
     let cpu_ms_per_1000 = if load.rate > 0.0 { cores_busy / load.rate * 1e6 } else { 0.0 };
@@ -180,11 +184,14 @@ fn cores_busy(server: Extent<'_>, from: Instant, duration: Duration) -> f64 {
 fn idle_kib(target: SocketAddr, server: Extent<'_>, count: usize) -> std::io::Result<f64> {
     /// Opened at once: some wait before they greet.
     const BATCH: usize = 20;
+    const PATIENCE: Duration = Duration::from_secs(10);
     let script = paced::script();
     let mut sessions = Vec::with_capacity(BATCH + count);
+    let mut queue = ListenQueue::of(target).ok();
     let mut open = |batch: usize| {
         let first = sessions.len();
         for _ in 0..batch {
+            queue.as_mut().map_or(Ok(()), |queue| queue.wait_for_room(PATIENCE))?;
             sessions.push(PacedSession::connect(target)?);
         }
         sessions[first..].iter_mut().try_for_each(|session| session.hello(&script))

@@ -247,6 +247,13 @@ impl CompareReport {
                 lines.extend(failures.iter().map(|(failure, count)| {
                     format!("{name}: {title}: failed {} times: {failure}", thousands(&count.to_string()))
                 }));
+                let held: u64 = runs.iter().map(|run| run.load.connections_held).sum();
+                if held > 0 {
+                    lines.push(format!(
+                        "{name}: {title}: its listen queue was full, {} connections were opened later",
+                        thousands(&held.to_string())
+                    ));
+                }
                 let busy = figures.spread(*shape, |run| run.load.load.cores_busy);
                 if busy.is_some_and(|busy| busy.median > LOAD_FULL * self.load_cores.0.len() as f64) {
                     lines.push(format!("{name}: {title}: the load's cores were full, it may be the limit"));

@@ -3,6 +3,7 @@
 //! - `session` is the dialogue without I/O, `reply` its input and `script` its output;
 //! - `content` and `text` are what is sent, `pace` is when;
 //! - `connection` puts a socket under a session, `worker` drives all connections of one thread;
+//! - `listen_queue` keeps connections from being opened faster than the server takes them, where that is asked for;
 //! - `supply` says what is still to be sent, `account` and `tally` count what came of it, `report` makes it readable;
 //! - `highest_rate` looks for the highest rate a server bears, `progress` tells how far a run is.
 //!
@@ -13,6 +14,7 @@ pub mod account;
 pub mod connection;
 pub mod content;
 pub mod highest_rate;
+pub mod listen_queue;
 pub mod pace;
 pub mod piece;
 mod progress;
@@ -103,6 +105,8 @@ pub struct Refinements {
     pub ledger: Option<PathBuf>,
     /// Of all that is drawn at random: arrivals and sizes.
     pub seed: u64,
+    /// Whether a connection is opened only while the server's listen queue has room, which only this machine tells.
+    pub minds_listen_queue: bool,
     /// Whether to tell once a second on standard error how far the run is.
     pub shows_progress: bool,
 }
@@ -206,6 +210,7 @@ fn worker_options(options: &LoadOptions, refinements: &Refinements, place: (usiz
         },
         window: window(options.amount),
         sources: refinements.sources.clone(),
+        minds_listen_queue: refinements.minds_listen_queue,
         place,
     }
 }

@@ -47,6 +47,9 @@ pub struct LoadReport {
     pub greeting_us: Times,
     /// Connections opened in the whole run.
     pub connections_opened: u64,
+    /// Those that were opened later than wanted, for lack of room in the server's listen queue; 0 unless that was
+    /// minded.
+    pub connections_held: u64,
     /// What failed in the whole run, by cause.
     pub failures: BTreeMap<String, u64>,
     /// The replies among them, by stage and reply code.
@@ -101,6 +104,7 @@ pub struct Input {
     corpus: Option<PathBuf>,
     corpus_messages: Option<usize>,
     sources: Vec<IpAddr>,
+    minds_listen_queue: bool,
     ledger: Option<PathBuf>,
     helo: String,
     reverse_path: String,
@@ -174,6 +178,7 @@ impl LoadReport {
             connect_us: Times::of(&tally.connect),
             greeting_us: Times::of(&tally.greeting),
             connections_opened: tally.connections_opened,
+            connections_held: tally.connections_held,
             failures: tally.failures.iter().map(|(f, count)| (f.to_string(), *count)).collect(),
             refusals: refusals(tally),
             histograms: Histograms::of(tally),
@@ -215,6 +220,12 @@ impl LoadReport {
         }
         if self.unsent > 0 {
             text += &format!("never sent, though due: {} messages; the times leave them out\n", self.unsent);
+        }
+        if self.connections_held > 0 {
+            text += &format!(
+                "waited for room in the server's listen queue: {} connections\n",
+                self.connections_held
+            );
         }
         if let Some(server) = self.server {
             text += &format!(
@@ -277,6 +288,7 @@ impl Input {
             corpus: corpus.map(|corpus| corpus.source.clone()),
             corpus_messages: corpus.map(|corpus| corpus.texts.len()),
             sources: refinements.sources.clone(),
+            minds_listen_queue: refinements.minds_listen_queue,
             ledger: refinements.ledger.clone(),
             helo: options.mail.helo.clone(),
             reverse_path: options.mail.reverse_path.clone(),

@@ -87,6 +87,8 @@ pub struct Tally {
     pub unsent: u64,
     /// Connections opened in the whole run.
     pub connections_opened: u64,
+    /// Those that waited for room in the server's listen queue, in the whole run.
+    pub connections_held: u64,
     /// In the whole run.
     pub failures: BTreeMap<Failure, u64>,
     /// Nanoseconds to the 250 of each message of the measured window: in a closed loop from the start of the write
@@ -109,6 +111,7 @@ impl Default for Tally {
             completed_octets: 0,
             unsent: 0,
             connections_opened: 0,
+            connections_held: 0,
             failures: BTreeMap::new(),
             time_to_250: histogram(),
             text_to_250: histogram(),
@@ -132,6 +135,7 @@ impl Tally {
         self.completed_octets += other.completed_octets;
         self.unsent += other.unsent;
         self.connections_opened += other.connections_opened;
+        self.connections_held += other.connections_held;
         for (failure, count) in &other.failures {
             *self.failures.entry(*failure).or_default() += count;
         }

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use crate::load::account::{Account, Window};
 use crate::load::connection::Connection;
+use crate::load::listen_queue::Gate;
 use crate::load::script::Script;
 use crate::load::session::Manner;
 use crate::load::supply::{Claim, Supply};
@@ -57,6 +58,8 @@ pub struct WorkerOptions {
     pub window: Window,
     /// Where its connections come from, in turn; empty to leave that to the system.
     pub sources: Vec<IpAddr>,
+    /// Whether connections wait for room in the server's listen queue.
+    pub minds_listen_queue: bool,
     /// Its number and how many threads there are.
     pub place: (usize, usize),
 }
@@ -87,6 +90,8 @@ pub struct Worker<'a> {
     due: VecDeque<(u64, usize)>,
     /// Slots that are opened when a message needs one.
     vacant: Vec<usize>,
+    /// Keeps connections from being opened while the server's listen queue is full.
+    gate: Option<Gate>,
     /// Slots whose sessions were idle; some may have ended since.
     idle: VecDeque<usize>,
     supply: Supply,
@@ -129,6 +134,14 @@ impl<'a> Worker<'a> {
             let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         }
         let poller = Poller::new().map_err(|e| error::Error::system("make an epoll descriptor", e))?;
+        let gate =
+            options.minds_listen_queue.then(|| Gate::new(options.target)).transpose().map_err(|e| {
+                let target = options.target;
+                error::Error::system(
+                    format!("see the listen queue of {target}, which only works on this machine"),
+                    e,
+                )
+            })?;
         let slots: Vec<Option<Connection>> = (0..options.connection_count).map(|_| None).collect();
         Ok(Self {
             due: (0..slots.len()).map(|slot| (0, slot)).collect(),
@@ -139,6 +152,7 @@ impl<'a> Worker<'a> {
             slots,
             open_count: 0,
             vacant: Vec::new(),
+            gate,
             idle: VecDeque::new(),
             supply,
             account,
@@ -221,7 +235,7 @@ impl<'a> Worker<'a> {
                 Err(ending) => self.end(slot, &connection, ending),
             }
         }
-        while self.supply.is_due() {
+        while self.supply.is_due() && !self.vacant.is_empty() && self.may_connect(now) {
             let Some(slot) = self.vacant.pop() else { break };
             self.open(slot, now);
         }
@@ -236,14 +250,15 @@ impl<'a> Worker<'a> {
         let Window { measure_from, measure_to } = self.options.window;
         let retry_at = self.due.front().map(|(at, _)| *at);
         let due_at = self.supply.next_due_at();
-        let times = [Some(measure_from), measure_to, retry_at, due_at];
+        let room_at = self.gate.as_ref().and_then(Gate::looks_again_at);
+        let times = [Some(measure_from), measure_to, retry_at, due_at, room_at];
         let until = times.into_iter().flatten().filter(|at| *at > now);
         Duration::from_nanos(until.map(|at| at - now).fold(WAIT_MAX, u64::min))
     }
 
     fn open_due(&mut self, now: u64) {
         while let Some((at, slot)) = self.due.front().copied() {
-            if at > now {
+            if at > now || (!self.opens_on_demand() && !self.may_connect(now)) {
                 return;
             }
             self.due.pop_front();
@@ -253,6 +268,10 @@ impl<'a> Worker<'a> {
                 self.open(slot, now);
             }
         }
+    }
+
+    fn may_connect(&mut self, now: u64) -> bool {
+        self.supply.has_more() && self.gate.as_mut().is_none_or(|gate| gate.admits(now))
     }
 
     fn opens_on_demand(&self) -> bool {
@@ -301,6 +320,8 @@ impl<'a> Worker<'a> {
         let now = self.now();
         match ending {
             Ending::AsAgreed if self.opens_on_demand() => return self.vacant.push(slot),
+            // At the next turn, or when there is room: those that failed wait longer.
+            Ending::AsAgreed if self.gate.is_some() => return self.due.push_front((now, slot)),
             Ending::AsAgreed => return self.open(slot, now),
             Ending::Failed(failure) => self.account.tally.fail(failure),
             Ending::GivenUp => {}
@@ -325,6 +346,7 @@ impl<'a> Worker<'a> {
                 self.supply.give_back(unsent);
             }
         }
+        self.account.tally.connections_held = self.gate.as_ref().map_or(0, |gate| gate.held_count);
         self.account.conclude(now, &self.supply, is_stuck)
     }
 }
