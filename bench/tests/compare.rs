@@ -41,6 +41,8 @@ fn two_servers_meet_each_shape_and_each_figure_is_there() {
         for run in runs.values().map(|runs| &runs[0]) {
             assert_eq!(run["load"]["failures"], serde_json::json!({}), "{run}");
             assert!(run["load"]["messages"]["accepted"].as_u64() > Some(0), "{run}");
+            assert!(run["cores_busy"].as_f64() > Some(0.0), "{run}");
+            assert_eq!(run["load"]["input"]["minds_listen_queue"], true, "{run}");
         }
         let notes = peer["notes"].as_array().expect("notes");
         let is_counted = peer["counts"].as_array().is_some_and(|counts| counts.len() == 1);
@@ -48,6 +50,34 @@ fn two_servers_meet_each_shape_and_each_figure_is_there() {
         assert!(is_counted && notes.is_empty() || !is_counted && notes.len() == 1, "{peer}");
     }
     assert_eq!(std::fs::read_dir(directory.path()).expect("the directory").count(), 0);
+}
+
+#[test]
+fn without_control_groups_the_processes_are_followed_and_the_report_says_why() {
+    // In a mount namespace of its own, where the groups are nowhere mounted.
+    let hidden = |command: &str| {
+        let mut unshare = Command::new("unshare");
+        let script = "umount --lazy --all --types cgroup2 && exec \"$@\"";
+        unshare.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh", command]);
+        unshare
+    };
+    if !hidden("true").status().is_ok_and(|status| status.success()) {
+        eprintln!("NOT RUN: no mount namespace can be made without root");
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = hidden(BENCH)
+        .args(["compare", "--no-fetch", "--json", "-", "--server-cores", "0", "--load-cores", "0"])
+        .args(["--peers", "sink", "--shapes", "reused", "--rounds", "1", "--connections", "4"])
+        .args(["--duration", "150ms", "--warm-up", "50ms", "--mailrace", "/bin/true", "--data-dir"])
+        .arg(directory.path())
+        .output()
+        .expect("the command");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {said}"));
+    assert_eq!(report["no_groups"], "no version 2 of control groups is mounted here");
+    let run = &report["peers"][0]["runs"]["4 KiB, connections reused, lockstep"][0];
+    assert!(run["cores_busy"].as_f64() > Some(0.0), "{report}");
 }
 
 #[test]

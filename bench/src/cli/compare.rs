@@ -8,7 +8,7 @@ use super::JsonArgument;
 use super::quick::ServerArguments;
 use crate::compare::catalogue::{self, PEERS, Peer, SCRIPT};
 use crate::compare::shape::Shape;
-use crate::compare::{self, CompareOptions};
+use crate::compare::{self, CompareOptions, idle};
 use crate::error::{Error, Result};
 use crate::host;
 use crate::units::parse_duration;
@@ -30,7 +30,7 @@ pub(super) struct CompareArguments {
     /// Connections at once
     #[arg(long, value_name = "N", default_value_t = 100)]
     connections: usize,
-    /// Idle connections to learn the memory of one from
+    /// Idle connections to learn the memory of one from; 20 times as many where they take little
     #[arg(long, value_name = "N", default_value_t = 200)]
     idle_connections: usize,
     /// How often to measure each
@@ -57,7 +57,9 @@ fn parse_peer(name: &str) -> std::result::Result<Peer, String> {
 pub(super) fn run(arguments: &CompareArguments) -> Result<ExitCode> {
     const DESCRIPTORS_SPARE: u64 = 1024;
     let options = options(arguments)?;
-    host::raise_descriptor_limit(arguments.idle_connections as u64 + DESCRIPTORS_SPARE)?;
+    // The servers inherit it.
+    let idle_count = idle::most(arguments.idle_connections) as u64;
+    host::raise_descriptor_limit(idle_count + DESCRIPTORS_SPARE)?;
     if !arguments.no_fetch {
         fetch(&options.root)?;
     }

@@ -1,6 +1,7 @@
 //! mailrace beside other servers: the same load, the same pinning, interleaved rounds.
 //!
 //! - `catalogue` names the servers, `server` runs one, `tree` looks at its processes;
+//! - `idle` opens connections that do nothing, to learn what one takes;
 //! - `shape` is what the load does, `paced` the fixed rate at which `counting` counts system calls;
 //! - `report` holds the figures and prints them.
 //!
@@ -9,6 +10,7 @@
 
 pub mod catalogue;
 pub mod counting;
+pub mod idle;
 pub mod paced;
 pub mod report;
 pub mod server;
@@ -29,7 +31,6 @@ use crate::units::CoreList;
 use crate::workspace::{Afterwards, Workspace};
 use catalogue::{Found, Peer, Start};
 use counting::Counts;
-use paced::PacedSession;
 use report::{CompareReport, PeerFigures, Run};
 use server::{Hall, Server};
 use shape::Shape;
@@ -113,7 +114,7 @@ fn version(peer: &Peer, found: &Found) -> std::result::Result<String, String> {
 fn measure(options: &CompareOptions, server: Server, directory: &Path, figures: &mut PeerFigures) {
     let (address, extent) = (server.address, server.extent());
     if options.shapes.contains(&Shape::Idle) {
-        match idle_kib(address, extent, options.idle_connections) {
+        match idle::kib_for_each(address, extent, options.idle_connections) {
             Ok(kib) => figures.idle_kib.push(kib),
             Err(error) => figures.note(format!("idle connections: {error}")),
         }
@@ -177,30 +178,4 @@ fn cores_busy(server: Extent<'_>, from: Instant, duration: Duration) -> f64 {
     std::thread::sleep((from + duration).saturating_duration_since(Instant::now()));
     let (elapsed, after) = (began.elapsed(), server.cpu_time());
     after.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64()
-}
-
-/// User memory of all its processes for one connection that has said EHLO and waits, in KiB: what `count` more add to
-/// a first batch, with which the server has touched what it needs but once.
-fn idle_kib(target: SocketAddr, server: Extent<'_>, count: usize) -> std::io::Result<f64> {
-    /// Opened at once: some wait before they greet.
-    const BATCH: usize = 20;
-    const PATIENCE: Duration = Duration::from_secs(10);
-    let script = paced::script();
-    let mut sessions = Vec::with_capacity(BATCH + count);
-    let mut queue = ListenQueue::of(target).ok();
-    let mut open = |batch: usize| {
-        let first = sessions.len();
-        for _ in 0..batch {
-            queue.as_mut().map_or(Ok(()), |queue| queue.wait_for_room(PATIENCE))?;
-            sessions.push(PacedSession::connect(target)?);
-        }
-        sessions[first..].iter_mut().try_for_each(|session| session.hello(&script))
-    };
-    open(BATCH)?;
-    let before = server.memory_kib();
-    for first in (0..count).step_by(BATCH) {
-        open(BATCH.min(count - first))?;
-    }
-    let taken = server.memory_kib().saturating_sub(before);
-    Ok(taken as f64 / count.max(1) as f64)
 }
