@@ -2,14 +2,20 @@
 //!
 //! - `catalogue` names the servers, `server` runs one, `tree` looks at its processes;
 //! - `shape` is what the load does, `paced` the fixed rate at which `counting` counts system calls;
-//! - `report` holds the figures and prints them.
+//! - `report` holds the figures and `page` shows them, `keeping` putting together what does as much;
+//! - `curves` goes along a rate, a size or a number, `curve_report` and `curve_page` hold and show that.
 //!
 //! In each round each server is started once, in a fresh directory, meets the shapes in their order and is stopped.
 //! What cannot be had or fails is named with its reason and its figures are missing; nothing is left out silently.
 
 pub mod catalogue;
 pub mod counting;
+mod curve_page;
+pub mod curve_report;
+pub mod curves;
+mod keeping;
 pub mod paced;
+mod page;
 pub mod report;
 pub mod server;
 pub mod shape;
@@ -22,11 +28,14 @@ use std::time::{Duration, Instant};
 use crate::error::Result;
 use crate::load::report::LoadReport;
 use crate::load::script::MailShape;
-use crate::load::{self, Amount, LoadOptions};
+use crate::load::{self, Amount, LoadOptions, Refinements};
+use crate::progress::Steps;
 use crate::units::CoreList;
 use crate::workspace::{Afterwards, Workspace};
 use catalogue::{Found, Peer, Start};
-use counting::Counts;
+use counting::{Counts, PACE};
+use curve_report::CurvesReport;
+use curves::CurvePlan;
 use paced::PacedSession;
 use report::{CompareReport, PeerFigures, Run};
 use server::{Hall, Server};
@@ -63,6 +72,28 @@ pub struct CompareOptions {
     pub warm_up: Duration,
     /// Each measurement.
     pub duration: Duration,
+    /// What is measured along curves afterwards, and of which servers.
+    pub curves: CurvePlan,
+}
+
+impl CompareOptions {
+    /// Where the servers come from and run.
+    fn hall<'a>(&'a self, found: &'a Found) -> Hall<'a> {
+        Hall { mailrace: &self.mailrace, arguments: &self.arguments, cores: &self.server_cores, found }
+    }
+
+    /// What one run takes.
+    fn run_time(&self) -> Duration {
+        self.warm_up + self.duration
+    }
+
+    /// What one server takes in one round, as far as that is known beforehand.
+    fn server_time(&self) -> Duration {
+        const START_AND_STOP: Duration = Duration::from_secs(2);
+        let counting = Duration::from_secs(1) * (PACE.count + PACE.count / 4) / PACE.rate;
+        let count = self.shapes.iter().filter(|shape| **shape != Shape::Idle).count();
+        START_AND_STOP + counting + self.run_time() * u32::try_from(count).unwrap_or(u32::MAX)
+    }
 }
 
 /// Compares all servers in all rounds; `progress` is told what is about to be measured.
@@ -71,30 +102,44 @@ pub struct CompareOptions {
 /// When the data cannot be written. A server that fails is reported instead.
 pub fn run(options: &CompareOptions, progress: &mut dyn FnMut(&str)) -> Result<CompareReport> {
     let found = Found::read(&options.root);
-    let hall = Hall {
-        mailrace: &options.mailrace,
-        arguments: &options.arguments,
-        cores: &options.server_cores,
-        found: &found,
-    };
+    let hall = options.hall(&found);
     let mut workspace = Workspace::new(&options.parent_dir, options.afterwards)?;
     let mut figures: Vec<PeerFigures> =
         options.peers.iter().map(|peer| PeerFigures::new(*peer, version(peer, &found))).collect();
+    let there = figures.iter().filter(|figures| figures.missing.is_none()).count();
+    let runs = u32::try_from(there * options.rounds).unwrap_or(u32::MAX);
+    let mut steps = Steps::new(options.server_time() * runs + curves::planned(options, &found));
     for round in 1..=options.rounds {
         for figures in &mut figures {
             if figures.missing.is_some() {
                 continue;
             }
-            progress(&format!("round {round} of {}: {}", options.rounds, figures.peer.name));
+            let what = format!("round {round} of {}, {}", options.rounds, figures.peer.name);
+            progress(&steps.begin(options.server_time(), &what));
             let directory = workspace.fresh_made()?;
             match Server::start(&figures.peer, &hall, directory.clone()) {
-                Ok(server) => measure(options, server, &directory, figures),
+                Ok(server) => measure(options, server, &directory, figures, round),
                 Err(error) => figures.missing = Some(error.to_string()),
             }
             workspace.put_aside(&directory)?;
         }
     }
-    Ok(CompareReport::new(options, figures))
+    let curves = match options.curves.is_empty() {
+        true => None,
+        false => Some(curves::measure(options, &found, &mut workspace, &mut steps, progress)?),
+    };
+    Ok(CompareReport::new(options, figures, curves))
+}
+
+/// Measures only what is to be measured along curves.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_curves(options: &CompareOptions, progress: &mut dyn FnMut(&str)) -> Result<CurvesReport> {
+    let found = Found::read(&options.root);
+    let mut workspace = Workspace::new(&options.parent_dir, options.afterwards)?;
+    let mut steps = Steps::new(curves::planned(options, &found));
+    curves::measure(options, &found, &mut workspace, &mut steps, progress)
 }
 
 fn version(peer: &Peer, found: &Found) -> std::result::Result<String, String> {
@@ -105,7 +150,13 @@ fn version(peer: &Peer, found: &Found) -> std::result::Result<String, String> {
 }
 
 /// One server in one round, from its start to its end.
-fn measure(options: &CompareOptions, server: Server, directory: &Path, figures: &mut PeerFigures) {
+fn measure(
+    options: &CompareOptions,
+    server: Server,
+    directory: &Path,
+    figures: &mut PeerFigures,
+    round: usize,
+) {
     let (address, pid) = (server.address, server.pid);
     if options.shapes.contains(&Shape::Idle) {
         match idle_kib(address, pid, options.idle_connections) {
@@ -122,6 +173,7 @@ fn measure(options: &CompareOptions, server: Server, directory: &Path, figures: 
     for shape in options.shapes.iter().filter(|shape| **shape != Shape::Idle) {
         match drive(options, address, pid, *shape) {
             Ok(run) => {
+                let run = Run { round, ..run };
                 accepted += run.load.messages_overall.accepted;
                 figures.runs.entry(*shape).or_default().push(run);
             }
@@ -140,26 +192,33 @@ fn measure(options: &CompareOptions, server: Server, directory: &Path, figures: 
 fn drive(options: &CompareOptions, target: SocketAddr, pid: u32, shape: Shape) -> Result<Run> {
     let mut mail = MailShape::of_size(shape.size());
     mail.recipient_count = shape.recipient_count();
-    let (warm_up, duration) = (options.warm_up, options.duration);
-    let options = LoadOptions {
+    let load = LoadOptions {
         target,
         cores: options.load_cores.0.clone(),
         connection_count: shape.connection_count(options.connections),
         messages_per_connection: shape.messages_per_connection(),
         pipelining: shape.pipelining(),
         mail,
-        amount: Amount::For { warm_up, duration },
+        amount: Amount::For { warm_up: options.warm_up, duration: options.duration },
         // It knows only a single process.
         server_pid: None,
+    };
+    observed(&load, &Refinements::default(), pid)
+}
+
+/// Runs the load and watches the tree under `pid` meanwhile, in its window.
+fn observed(options: &LoadOptions, refinements: &Refinements, pid: u32) -> Result<Run> {
+    let Amount::For { warm_up, duration } = options.amount else {
+        unreachable!("a comparison measures for a time")
     };
     let began = Instant::now();
     let (load, cores_busy) = std::thread::scope(|scope| {
         let watch = scope.spawn(|| cores_busy(pid, began + warm_up, duration));
-        (load::run(&options), watch.join().expect("the watch panicked"))
+        (load::run_refined(options, refinements), watch.join().expect("the watch panicked"))
     });
     let load: LoadReport = load?;
     let cpu_ms_per_1000 = if load.rate > 0.0 { cores_busy / load.rate * 1e6 } else { 0.0 };
-    Ok(Run { cpu_ms_per_1000, cores_busy, load })
+    Ok(Run { round: 0, cpu_ms_per_1000, cores_busy, load })
 }
 
 /// Cores the tree under `pid` keeps busy from `from` on for `duration`.

@@ -82,7 +82,7 @@ impl Plan {
         let places = points.iter().map(|point| self.at(point.x, point.y.value));
         let path = places.map(|(x, y)| format!("{},{}", coordinate(x), coordinate(y)));
         let path = path.collect::<Vec<_>>().join(" ");
-        let class = format!("curve c{} d{}", index % COLOURS, index % 4);
+        let class = format!("curve c{} d{}", index % COLOURS, svg::shape_of(index));
         let mut drawn = vec![element("polyline").class(class).attribute("points", path)];
         for point in points {
             let (low, high) = (self.at(point.x, point.y.low()), self.at(point.x, point.y.high()));
