@@ -99,9 +99,9 @@ impl CompareReport {
 
     fn shape_section(&self, shape: Shape) -> Section {
         let words = format!(
-            "`times {NULL_SERVER}` is the rate by that of {NULL_SERVER} in the same rounds: this program's own null \
+            "“Times {NULL_SERVER}” is the rate by that of {NULL_SERVER} in the same rounds: this program's own null \
              server, which reads with epoll, keeps nothing and looks only for the end of the data. It is no ceiling of \
-             the machine: `mailrace-bench ceiling` measures those. CPU is the server's, all its processes; the load's \
+             the machine: mailrace-bench ceiling measures those. CPU is the server's, all its processes; the load's \
              own stands beside it."
         );
         let charts = vec![
@@ -196,7 +196,7 @@ impl CompareReport {
             |figures| figures.counted(|counts| counts.syscalls),
         )];
         if self.shapes.contains(&Shape::Idle) {
-            let axis = Axis::logarithmic("user memory", "KiB/connection");
+            let axis = Axis::linear("user memory", "KiB/connection");
             charts.push(self.chart("Memory of an idle connection: less is better", axis, PeerFigures::idle));
         }
         let heading = "What a message and a connection cost".into();

@@ -138,6 +138,10 @@ pub(super) fn doubts(runs: &[Run], load_cores: &CoreList) -> Vec<String> {
     let failed =
         |(failure, count): (&str, u64)| format!("failed {} times: {failure}", thousands(&count.to_string()));
     let mut doubts: Vec<String> = failures.into_iter().map(failed).collect();
+    let silent = runs.iter().filter(|run| run.load.time_to_250_us.count == 0).count();
+    if silent > 0 {
+        doubts.push(format!("no message was answered in the window of {silent} of {} runs", runs.len()));
+    }
     let busy = spread(runs, |run| Some(run.load.load.cores_busy));
     if busy.is_some_and(|busy| busy.median > LOAD_FULL * load_cores.0.len() as f64) {
         doubts.push("the load's cores were full: the load may be the limit".into());

@@ -81,12 +81,19 @@ impl Bars {
             }
             if bars.is_empty() {
                 let at = (plan.left + 6.0, bars_top + BAR / 2.0 + 4.5);
-                drawn.push(words("start", at, NO_FIGURE).class("tick"));
+                drawn.push(words("start", at, self.words_without_bar(index)).class("tick"));
             }
             y = (bars_top + bars_height).max(text_top + text_height) + GAP;
         }
         let bottom = y - GAP / 2.0;
         drawing(width, bottom + BOTTOM, &self.title).children(plan.scale(self, bottom)).children(drawn)
+    }
+
+    /// A figure that has no place on the axis, or that there is none.
+    fn words_without_bar(&self, category: usize) -> String {
+        let figures = self.series.iter().filter_map(|series| series.values.get(category).copied().flatten());
+        let words: Vec<String> = figures.map(|figure| value_words(&self.axis, figure.value)).collect();
+        if words.is_empty() { NO_FIGURE.into() } else { words.join(", ") }
     }
 
     fn ruler(&self) -> Ruler {
@@ -143,8 +150,8 @@ impl Plan {
     fn heading(&self, heading: &str, top: f64) -> Vec<Element> {
         let lines = svg::wrapped(heading, ((self.width.pixels() - 10.0) / LETTER) as usize);
         let text = lines.into_iter().next().unwrap_or_default();
-        let size = ((width_of(&text) + 8.0).min(self.width.pixels() - 2.0), TEXT_LINE + 2.0);
-        let paper = element("rect").class("paper").at("x", 0.0).at("y", top + 2.0);
+        let size = ((width_of(&text) + 8.0).min(self.width.pixels() - 2.0), TOP + HEADING - 5.0);
+        let paper = element("rect").class("paper").at("x", 0.0).at("y", top - TOP);
         let paper = paper.at("width", size.0).at("height", size.1);
         vec![paper, words("start", (2.0, top + 15.0), text).class("group")]
     }
@@ -152,7 +159,7 @@ impl Plan {
     fn label_lines(&self, lines: Vec<String>, top: f64) -> Vec<Element> {
         let (anchor, x) = match self.width {
             Width::Wide => ("end", self.left - 8.0),
-            Width::Narrow => ("start", self.left),
+            Width::Narrow => ("start", self.left + 4.0),
         };
         let line =
             |(index, text)| words(anchor, (x, top + 13.0 + index as f64 * TEXT_LINE), text).class("category");

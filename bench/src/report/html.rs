@@ -111,6 +111,9 @@ fn of_table(table: &Table, label: &str) -> Element {
         .child(table)
 }
 
+/// Letters from which on a cell may not be squeezed to a few letters a line.
+const LONG: usize = 40;
+
 fn of_cell(cell: &Cell) -> Element {
     let written = element("td");
     match cell {
@@ -128,6 +131,7 @@ fn of_cell(cell: &Cell) -> Element {
             };
             written.child(element("span").class(class).text(verdict.words()))
         }
+        Cell::Text(text) if text.chars().count() >= LONG => written.class("long").text(text),
         Cell::Text(text) => written.text(text),
     }
 }
