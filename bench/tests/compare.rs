@@ -106,7 +106,7 @@ fn who_is_missing_stands_in_every_table_with_the_reason() {
     assert!(said.contains("exim: NOT MEASURED: scripts/peers-compare has not fetched it"), "{said}");
     let page = Page::read(&project.path().join("compare.json")).expect("a page");
     let tables: Vec<_> = page.sections.iter().filter_map(|section| section.table.as_ref()).collect();
-    assert_eq!(tables.len(), 5, "glance, shape, work, servers, curve");
+    assert_eq!(tables.len(), 6, "glance, shape, work, servers, curves at a glance, curve");
     for table in &tables {
         for name in ["mailrace-sync", "sink", "exim", "postfix"] {
             assert!(table.rows.iter().any(|row| row[0].words() == name), "{name} in {table:?}");
@@ -116,7 +116,7 @@ fn who_is_missing_stands_in_every_table_with_the_reason() {
         let tells =
             |row: &Vec<mailrace_bench::report::Cell>| row.iter().any(|cell| cell.words().contains(reason));
         let told = tables.iter().filter(|table| table.rows.iter().any(tells)).count();
-        assert_eq!(told, 4, "all tables but that of medians tell: {reason}");
+        assert_eq!(told, 4, "all tables but the two at a glance tell: {reason}");
     }
     let read = |name: &str| std::fs::read_to_string(project.path().join(name)).expect("a file");
     assert!(!read("compare.html").contains("<script") && !read("compare.md").contains("<script"));
@@ -144,10 +144,10 @@ fn curves_have_a_point_for_each_place_and_a_failure_ends_one_with_its_reason() {
     let text = std::fs::read(project.path().join("curves.json")).expect("the result");
     let report: Value = serde_json::from_slice(&text).expect("JSON");
     let curve = |peer: usize, curve: usize| report["peers"][peer]["curves"][curve]["points"].as_array();
-    for (index, count) in [(0, 8), (1, 7), (2, 5)] {
-        for peer in [0, 1] {
-            assert_eq!(curve(peer, index).map(Vec::len), Some(count), "{peer} {index}");
-        }
+    for peer in [0, 1] {
+        // A rate that is still kept up with has more behind it.
+        assert!((8..=14).contains(&curve(peer, 0).expect("points").len()), "{report}");
+        assert_eq!((curve(peer, 1).map(Vec::len), curve(peer, 2).map(Vec::len)), (Some(7), Some(5)));
     }
     for point in curve(1, 0).expect("points").iter().chain(curve(1, 2).expect("points")) {
         assert_eq!(point["runs"].as_array().map(Vec::len), Some(2), "{point}");

@@ -198,6 +198,21 @@ fn bars_told_apart_by_colour_only_share_a_column_and_a_missing_one_says_so() {
     assert_eq!(odd.check(), Err("rate: synced begins behind the last of 3 bars".into()));
 }
 
+#[test]
+fn a_long_table_is_folded_and_whole() {
+    let folds = |count: usize| {
+        let mut table = Table::new(&["number"]);
+        (0..count).for_each(|number| table.row(vec![number.to_string().into()]));
+        let section = Section { table: Some(table), ..Section::default() };
+        let written = html("t", &[Page { sections: vec![section], ..page("p") }]);
+        let document = parse(&written);
+        assert_eq!(named(&document, "td").len(), count);
+        named(&document, "summary").into_iter().map(text_of).collect::<Vec<_>>()
+    };
+    assert_eq!(folds(24), Vec::<String>::new());
+    assert_eq!(folds(25), ["The whole table, 25 rows"]);
+}
+
 fn bench(arguments: &[&str], directory: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mailrace-bench"));
     command.args(arguments).current_dir(directory).output().expect("the command")

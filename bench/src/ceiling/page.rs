@@ -45,7 +45,7 @@ impl CeilingReport {
             let of = |kind: BareKind| {
                 let value = |shape: &Shape| {
                     let cell = self.bare.iter().find(|cell| cell.kind == kind && cell.shape == *shape);
-                    cell.map(|cell| Figure::from(figure(&cell.figures)))
+                    cell.and_then(|cell| measured(&cell.figures, figure(&cell.figures))).map(Figure::from)
                 };
                 BarSeries {
                     name: format!("bare {}", kind.name()),
@@ -171,7 +171,7 @@ impl CandidateReport {
         for cell in &self.cells {
             table.row(share_row(cell));
         }
-        let share = Axis::linear("share of the ceiling that binds; 1 is the ceiling", "");
+        let of_bound = Axis::linear("share of the ceiling that binds; 1 is the ceiling", "");
         let cpu = Axis::linear("times the bare monoio sink's CPU; 1 is the ceiling", "");
         Section {
             heading: "mailrace's share of the ceiling that binds".into(),
@@ -182,7 +182,7 @@ impl CandidateReport {
                 .into(),
             table: Some(table),
             charts: vec![
-                self.chart("Share of the binding ceiling: more is better", share, |cell| {
+                self.chart("Share of the binding ceiling: more is better", of_bound, |cell| {
                     cell.shares.rate_to_bound
                 }),
                 self.chart("CPU a message beside a bare sink: less is better", cpu, |cell| {
@@ -198,7 +198,7 @@ impl CandidateReport {
         let of = |mode: Durability| {
             let value = |shape: &Shape| {
                 let cell = self.cells.iter().find(|cell| cell.durability == mode && cell.shape == *shape);
-                cell.map(|cell| Figure::from(figure(cell)))
+                cell.and_then(|cell| share(cell, figure(cell))).map(Figure::from)
             };
             BarSeries {
                 name: format!("mailrace {}", mode.name()),
@@ -220,21 +220,36 @@ fn bars(title: &str, axis: Axis, shapes: &[Shape], series: Vec<BarSeries>) -> Ch
     Chart::Bars(Bars { title: title.into(), axis, categories, series, groups: Vec::new() })
 }
 
+/// A figure per message, unless in some round no message was answered.
+fn measured(figures: &Figures, figure: Spread) -> Option<Spread> {
+    (figures.messages_per_s.min > 0.0).then_some(figure)
+}
+
+/// A share, unless in some round there was nothing to take it of.
+fn share(cell: &MailraceCell, share: Spread) -> Option<Spread> {
+    measured(&cell.figures, share).filter(|_| cell.shares.bound_messages_per_s.min > 0.0)
+}
+
+fn cell_of(figure: Option<Spread>) -> Cell {
+    figure.map_or_else(|| Cell::from("NOT MEASURED"), Cell::from)
+}
+
 fn share_row(cell: &MailraceCell) -> Vec<Cell> {
     let shares = &cell.shares;
-    let or_none = |spread: Option<Spread>| spread.map_or_else(|| Cell::from("–"), Cell::from);
+    let figure = |spread: Spread| cell_of(share(cell, spread));
+    let where_it_applies = |spread: Option<Spread>| spread.map_or_else(|| Cell::from("–"), figure);
     vec![
         cell.shape.to_string().into(),
         cell.durability.name().into(),
         cell.messages_per_sync.into(),
         shares.bound.name().into(),
         shares.bound_messages_per_s.into(),
-        shares.rate_to_bound.into(),
-        shares.rate_to_network.into(),
-        or_none(shares.rate_to_disk),
-        or_none(shares.rate_to_core),
-        shares.cpu_to_network.into(),
-        or_none(shares.cpu_to_core),
+        figure(shares.rate_to_bound),
+        figure(shares.rate_to_network),
+        where_it_applies(shares.rate_to_disk),
+        where_it_applies(shares.rate_to_core),
+        figure(shares.cpu_to_network),
+        where_it_applies(shares.cpu_to_core),
     ]
 }
 
@@ -256,9 +271,9 @@ fn server_row(shape: Shape, server: String, figures: &Figures) -> Vec<Cell> {
         server.into(),
         figures.messages_per_s.into(),
         figures.megabytes_per_s.into(),
-        figures.p50_us.into(),
-        figures.p99_us.into(),
-        figures.server_cpu_us.into(),
+        cell_of(measured(figures, figures.p50_us)),
+        cell_of(measured(figures, figures.p99_us)),
+        cell_of(measured(figures, figures.server_cpu_us)),
         Cell::Figure(figures.server_busy.median.into()),
         Cell::Figure(figures.load_cpu_us.median.into()),
     ]

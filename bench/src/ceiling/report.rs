@@ -1,5 +1,6 @@
 //! Everything measured, with all inputs; `page` makes it readable.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -10,6 +11,7 @@ use super::share::{Against, Shares};
 use super::{CeilingOptions, MailraceRun, Round};
 use crate::floor::{Floor, RECORDS_MAX};
 use crate::host::Host;
+use crate::load::report::LoadReport;
 use crate::units::CoreList;
 
 /// Every input and every figure.
@@ -70,25 +72,25 @@ impl CeilingReport {
         }
     }
 
-    /// What a reader must know before trusting a cell; empty when there is nothing.
+    /// What a reader must know before trusting a cell, a line for each kind; empty when there is nothing.
     pub(super) fn doubts(&self) -> Vec<String> {
-        let mut doubts = self.doubts_of_the_machine();
+        let mut doubts = Doubts::default();
         for cell in &self.bare {
             let name = format!("{}, bare {}", cell.shape, cell.kind.name());
-            doubts.extend(doubts_of(&name, &cell.figures, cell.runs.iter().flat_map(|run| &run.failures)));
+            doubts.add(&name, &cell.figures, &cell.runs);
             let is_unsaturated = cell.figures.server_busy.median < BUSY_MIN;
             if is_unsaturated && cell.figures.load_busy.median < BUSY_MIN * self.load_cores.0.len() as f64 {
-                doubts.push(format!("{name}: neither server nor load was busy all the time."));
+                doubts.note("Neither server nor load was busy all the time", &name);
             }
         }
         for cell in self.mailrace.iter().flat_map(|candidate| &candidate.cells) {
             let name = format!("{}, mailrace {}", cell.shape, cell.durability.name());
-            doubts.extend(doubts_of(&name, &cell.figures, cell.runs.iter().flat_map(|run| &run.failures)));
+            doubts.add(&name, &cell.figures, &cell.runs);
             if !cell.counts_agree {
-                doubts.push(format!("{name}: the server's count of messages is not the load's."));
+                doubts.note("The server's count of messages is not the load's", &name);
             }
         }
-        doubts
+        self.doubts_of_the_machine().into_iter().chain(doubts.in_words()).collect()
     }
 
     fn doubts_of_the_machine(&self) -> Vec<String> {
@@ -112,17 +114,31 @@ impl CeilingReport {
 /// A core is taken for full from here on: a wait now and then is no reserve.
 const BUSY_MIN: f64 = 0.95;
 
-fn doubts_of<'a>(
-    name: &str,
-    figures: &Figures,
-    failures: impl Iterator<Item = (&'a String, &'a u64)>,
-) -> Vec<String> {
-    let mut doubts: Vec<String> =
-        failures.map(|(failure, count)| format!("{name}: failed {count} times: {failure}.")).collect();
-    if figures.load_cpu_us.median > figures.server_cpu_us.median {
-        doubts.push(format!("{name}: the load costs more than the server, so its rate is the load's."));
+/// Cells by what is in doubt about them.
+#[derive(Debug, Default)]
+struct Doubts {
+    cells: BTreeMap<String, Vec<String>>,
+}
+
+impl Doubts {
+    fn note(&mut self, what: impl Into<String>, cell: &str) {
+        self.cells.entry(what.into()).or_default().push(cell.to_owned());
     }
-    doubts
+
+    fn add(&mut self, cell: &str, figures: &Figures, runs: &[LoadReport]) {
+        for (failure, count) in runs.iter().flat_map(|run| &run.failures) {
+            self.note(format!("Failed: {failure}"), &format!("{cell}, {count} times"));
+        }
+        if figures.messages_per_s.min <= 0.0 {
+            self.note("No message was answered in the window of some round", cell);
+        } else if figures.load_cpu_us.median > figures.server_cpu_us.median {
+            self.note("The load costs more than the server, so the rate is the load's", cell);
+        }
+    }
+
+    fn in_words(self) -> impl Iterator<Item = String> {
+        self.cells.into_iter().map(|(what, cells)| format!("{what}: {}.", cells.join("; ")))
+    }
 }
 
 fn bare_cells(options: &CeilingOptions, rounds: &[Round]) -> Vec<BareCell> {

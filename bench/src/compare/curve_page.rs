@@ -1,7 +1,7 @@
 //! Curves as sections of a page: a table and charts each, a line for each server.
 
 use super::curve_report::{CurvePoint, CurvesReport, PeerCurves};
-use super::curves::Curve;
+use super::curves::{Curve, is_borne};
 use super::page::{NOT_MEASURED, figure_cell};
 use super::report::{Run, doubts, spread};
 use crate::report::{Axis, Cell, Chart, LineSeries, Lines, Page, Point, Section, Table, with_unit};
@@ -25,16 +25,55 @@ impl CurvesReport {
         page
     }
 
-    /// What stands on a terminal: the table of each curve, without its charts.
+    /// What stands on a terminal: the servers at a glance, and who is missing.
     pub fn brief(&self) -> Page {
-        let mut page = self.page();
-        page.sections.iter_mut().for_each(|section| section.charts.clear());
+        let mut page = Page { notes: Vec::new(), ..self.page() };
+        page.sections.truncate(1);
+        let missing = self.peers.iter().filter_map(|peer| Some((peer.peer.name, peer.missing.as_ref()?)));
+        page.notes.extend(missing.map(|(name, reason)| format!("{name}: {NOT_MEASURED}: {reason}")));
         page
     }
 
-    /// A section a curve.
+    /// The best of each curve, one row a server.
+    fn glance(&self) -> Section {
+        let mut table = Table::new(&[
+            "server",
+            "before its 250",
+            "highest offered rate kept up with (messages/s)",
+            "p99 there (ms)",
+            "most MB/s",
+            "at a size of",
+            "most messages/s",
+            "at connections",
+        ]);
+        for peer in &self.peers {
+            let mut row = vec![Cell::from(peer.peer.name), Cell::from(peer.peer.keeps)];
+            let best =
+                |curve, figure: FigureOf| best(peer, curve, |runs| spread(runs, figure).map(|s| s.median));
+            let borne = best_point(peer, Curve::Rate, |runs| runs.iter().all(is_borne).then_some(1.0));
+            let rate_borne = borne.and_then(|point| point.place.offered_rate);
+            row.push(rate_borne.map_or_else(|| NOT_MEASURED.into(), |rate| Cell::Figure(rate.into())));
+            let p99 =
+                borne.map(|point| spread(&point.runs, |run| time(run, run.load.time_to_250_us.p99 / 1e3)));
+            row.push(figure_cell(p99.flatten()));
+            row.extend(best(Curve::Size, |run| Some(run.load.megabytes_per_s)));
+            row.extend(best(Curve::Connections, rate));
+            table.row(row);
+        }
+        let words = "A rate is kept up with when at least 97 % of what came due in the window was answered within it, in \
+                     every round. The largest medians of the other curves.";
+        Section {
+            heading: "Along curves, at a glance".into(),
+            words: words.into(),
+            table: Some(table),
+            charts: Vec::new(),
+        }
+    }
+
+    /// The best of all, and a section a curve.
     pub(super) fn sections(&self) -> Vec<Section> {
-        self.curves.iter().map(|curve| self.section(*curve)).collect()
+        let curves = self.curves.iter().map(|curve| self.section(*curve));
+        std::iter::once(self.glance()).chain(curves).collect()
     }
 
     fn section(&self, curve: Curve) -> Section {
@@ -45,8 +84,9 @@ impl CurvesReport {
                 format!(
                     "Open loop: 4 KiB messages come due at random (Poisson) at a fixed mean rate over {connections} kept \
                      connections, and each is timed from the moment it came due, so that a stall counts for all \
-                     that waited. Rates are parts of what the server took in a closed loop, up to 1.2 times that: \
-                     past its knee, where the wait grows for as long as the run lasts."
+                     that waited. Rates are parts of what the server took in a closed loop, up to 1.2 times \
+                     that and further while it still keeps up: past its knee, where the wait grows for as long as the \
+                     run lasts."
                 ),
             ),
             Curve::Size => (
@@ -185,6 +225,22 @@ impl CurvesReport {
         };
         self.peers.iter().filter(|peer| peer.missing.is_none()).filter_map(of).collect()
     }
+}
+
+/// The place of a curve where `merit` is greatest, the last of equals; nothing where no place has any.
+fn best_point(peer: &PeerCurves, curve: Curve, merit: impl Fn(&[Run]) -> Option<f64>) -> Option<&CurvePoint> {
+    let figures = peer.along(curve).filter(|_| peer.missing.is_none())?;
+    let points = figures.points.iter().filter(|point| !point.runs.is_empty());
+    let merits = points.filter_map(|point| Some((point, merit(&point.runs)?)));
+    merits.max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(point, _)| point)
+}
+
+/// The greatest median of a curve, and where it was.
+fn best(peer: &PeerCurves, curve: Curve, merit: impl Fn(&[Run]) -> Option<f64>) -> [Cell; 2] {
+    let Some(point) = best_point(peer, curve, &merit) else { return [NOT_MEASURED.into(), "–".into()] };
+    let value =
+        merit(&point.runs).map_or_else(|| Cell::from(NOT_MEASURED), |value| Cell::Figure(value.into()));
+    [value, with_unit(x_of(curve, point), x_axis(curve).1).into()]
 }
 
 /// A reminder where servers that do different work stand in one picture.

@@ -53,6 +53,12 @@ pub enum Curve {
 
 /// Offered rates, as parts of what the server takes in a closed loop.
 const RATE_PARTS: [f64; 8] = [0.1, 0.25, 0.5, 0.7, 0.85, 0.95, 1.05, 1.2];
+/// Where the last of them is still answered, further ones follow, each so many times the one before it ...
+const RATE_STEP: f64 = 1.4;
+/// ... until there are so many places.
+const RATE_PLACES_MAX: usize = 14;
+/// The share of the messages due in the window that must be answered within it for a rate to be borne.
+const ANSWERED_MIN: f64 = 0.97;
 const SIZES: [usize; 7] = [1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20];
 const CONNECTION_COUNTS: [usize; 7] = [1, 4, 16, 64, 256, 1024, 4096];
 const RECIPIENT_COUNTS: [u32; 5] = [1, 3, 10, 30, 100];
@@ -176,15 +182,19 @@ fn go_along(options: &CompareOptions, server: Server, curve: &mut CurveFigures, 
     if let Err(error) = find_places(options, address, pid, curve) {
         curve.note(error.to_string());
     }
-    for index in 0..curve.points.len() {
-        if index >= curve.reach() {
-            break;
-        }
+    let mut index = 0;
+    while index < curve.reach() {
         let place = curve.points[index].place;
         match drive(options, address, pid, place) {
-            Ok(run) => curve.points[index].runs.push(Run { round, ..run }),
+            Ok(run) => {
+                if round == 1 {
+                    curve.points.extend(place_beyond(&curve.points, index, &run).map(CurvePoint::at));
+                }
+                curve.points[index].runs.push(Run { round, ..run });
+            }
             Err(error) => curve.end_before(index, &error.to_string()),
         }
+        index += 1;
     }
     if let Err(error) = server.stop() {
         curve.note(error.to_string());
@@ -202,6 +212,21 @@ fn find_places(options: &CompareOptions, to: SocketAddr, pid: u32, curve: &mut C
     let places = curve.curve.places(options.connections, curve.closed_loop_rate.unwrap_or(1.0));
     curve.points = places.into_iter().map(CurvePoint::at).collect();
     Ok(())
+}
+
+/// A rate beyond the last one, when the server still bears that: a closed loop in a bad minute shows less than it can.
+fn place_beyond(points: &[CurvePoint], index: usize, run: &Run) -> Option<Place> {
+    let last = points.get(index)?.place;
+    let is_end = index + 1 == points.len() && points.len() < RATE_PLACES_MAX;
+    let rate = last.offered_rate.filter(|_| is_end && is_borne(run))?;
+    Some(Place { offered_rate: Some(rounded(rate * RATE_STEP)), ..last })
+}
+
+/// Whether a server kept up with an offered rate: what came due in the window was answered within it.
+pub(super) fn is_borne(run: &Run) -> bool {
+    let load = &run.load;
+    let due = load.messages.accepted + load.messages.refused + load.messages.lost + load.unsent;
+    due > 0 && load.rate * load.window_s >= due as f64 * ANSWERED_MIN
 }
 
 fn drive(options: &CompareOptions, target: SocketAddr, pid: u32, place: Place) -> Result<Run> {

@@ -13,8 +13,8 @@ pub(super) enum Width {
 
 /// Colours, each with a shape and a dash of its own, so that no colour has to be told from another.
 pub(super) const COLOURS: usize = 8;
-/// Pixels a letter takes, nearly: only to wrap and to keep labels apart.
-pub(super) const LETTER: f64 = 6.6;
+/// Pixels a letter or digit takes in a wide font: only to wrap, and to keep labels apart and within the frame.
+pub(super) const LETTER: f64 = 7.4;
 
 impl Width {
     pub(super) fn pixels(self) -> f64 {
