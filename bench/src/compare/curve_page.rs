@@ -36,38 +36,18 @@ impl CurvesReport {
 
     /// The best of each curve, one row a server.
     fn glance(&self) -> Section {
-        let mut table = Table::new(&[
-            "server",
-            "before its 250",
-            "highest offered rate kept up with (messages/s)",
-            "p99 there (ms)",
-            "most MB/s",
-            "at a size of",
-            "most messages/s",
-            "at connections",
-        ]);
+        let mut columns = vec!["server", "before its 250"];
+        columns.extend(self.curves.iter().flat_map(|curve| best_columns(*curve)));
+        let mut table = Table::new(&columns);
         for peer in &self.peers {
             let mut row = vec![Cell::from(peer.peer.name), Cell::from(peer.peer.keeps)];
-            let best =
-                |curve, figure: FigureOf| best(peer, curve, |runs| spread(runs, figure).map(|s| s.median));
-            let borne = best_point(peer, Curve::Rate, |runs| runs.iter().all(is_borne).then_some(1.0));
-            let rate_borne = borne.and_then(|point| point.place.offered_rate);
-            row.push(rate_borne.map_or_else(|| NOT_MEASURED.into(), |rate| Cell::Figure(rate.into())));
-            let p99 =
-                borne.map(|point| spread(&point.runs, |run| time(run, run.load.time_to_250_us.p99 / 1e3)));
-            row.push(figure_cell(p99.flatten()));
-            row.extend(best(Curve::Size, |run| Some(run.load.megabytes_per_s)));
-            row.extend(best(Curve::Connections, rate));
+            row.extend(self.curves.iter().flat_map(|curve| best(peer, *curve)));
             table.row(row);
         }
         let words = "A rate is kept up with when at least 97 % of what came due in the window was answered within it, in \
-                     every round. The largest medians of the other curves.";
-        Section {
-            heading: "Along curves, at a glance".into(),
-            words: words.into(),
-            table: Some(table),
-            charts: Vec::new(),
-        }
+                     every round. Medians.";
+        let heading = "Along curves, at a glance".into();
+        Section { heading, words: words.into(), table: Some(table), charts: Vec::new() }
     }
 
     /// The best of all, and a section a curve.
@@ -235,12 +215,42 @@ fn best_point(peer: &PeerCurves, curve: Curve, merit: impl Fn(&[Run]) -> Option<
     merits.max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(point, _)| point)
 }
 
-/// The greatest median of a curve, and where it was.
-fn best(peer: &PeerCurves, curve: Curve, merit: impl Fn(&[Run]) -> Option<f64>) -> [Cell; 2] {
-    let Some(point) = best_point(peer, curve, &merit) else { return [NOT_MEASURED.into(), "–".into()] };
-    let value =
-        merit(&point.runs).map_or_else(|| Cell::from(NOT_MEASURED), |value| Cell::Figure(value.into()));
-    [value, with_unit(x_of(curve, point), x_axis(curve).1).into()]
+/// The headings over [`best`].
+fn best_columns(curve: Curve) -> [&'static str; 2] {
+    match curve {
+        Curve::Rate => ["highest rate kept up with (messages/s)", "p99 there (ms)"],
+        Curve::Size => ["most MB/s", "at a size of"],
+        Curve::Connections => ["most messages/s", "at connections"],
+        Curve::Recipients => ["CPU (ms/1,000), 1 recipient", "with the most"],
+    }
+}
+
+/// What a curve comes to, in two cells.
+fn best(peer: &PeerCurves, curve: Curve) -> [Cell; 2] {
+    let median = |runs: &[Run], figure: FigureOf| spread(runs, figure).map(|spread| spread.median);
+    let cell =
+        |value: Option<f64>| value.map_or_else(|| NOT_MEASURED.into(), |value| Cell::Figure(value.into()));
+    let greatest = |figure: FigureOf| {
+        let point = best_point(peer, curve, |runs| median(runs, figure));
+        let place = point.map(|point| with_unit(x_of(curve, point), x_axis(curve).1));
+        let value = point.and_then(|point| median(&point.runs, figure));
+        [cell(value), place.map_or_else(|| NOT_MEASURED.into(), Cell::from)]
+    };
+    match curve {
+        Curve::Rate => {
+            let point = best_point(peer, curve, |runs| runs.iter().all(is_borne).then_some(1.0));
+            let p99 = |run: &Run| time(run, run.load.time_to_250_us.p99 / 1e3);
+            let p99 = point.and_then(|point| median(&point.runs, p99));
+            [cell(point.and_then(|point| point.place.offered_rate)), cell(p99)]
+        }
+        Curve::Size => greatest(|run| Some(run.load.megabytes_per_s)),
+        Curve::Connections => greatest(rate),
+        Curve::Recipients => {
+            let figures = peer.along(curve).filter(|_| peer.missing.is_none());
+            let ends = [figures.and_then(|f| f.points.first()), figures.and_then(|f| f.points.last())];
+            ends.map(|point| cell(point.and_then(|point| median(&point.runs, Run::cpu))))
+        }
+    }
 }
 
 /// A reminder where servers that do different work stand in one picture.
