@@ -4,6 +4,7 @@
 //! load        many senders, one thread per core, against any SMTP server
 //! quick       mailrace in its modes over a few numbers of connections, beside the floor of the disk
 //! compare     mailrace beside other servers, which it fetches and runs
+//! curves      servers along an offered rate, a size, a number of connections or of recipients
 //! smtp-source mailrace against Postfix's smtp-sink, both driven by Postfix's smtp-source
 //! ceiling     this machine's limits, and mailrace's share of the one that binds
 //! report      saved results in one page for readers
@@ -12,8 +13,8 @@
 //! audit       the ledger of a load against the log of the mailrace it went to
 //! ```
 //! Below them: `mailrace` and `process` (servers as child processes), `group` (all that belongs to one), `workspace`
-//! (their data), `floor` (what the disk gives), `poll` (readiness), `cpu` (pinning and processor time), `host`,
-//! `stats`, `table`, `units`, `error`.
+//! (their data), `floor` (what the disk gives), `poll` (readiness), `cpu` (pinning and processor time), `progress` (how
+//! far a benchmark is), `host`, `stats`, `table`, `units`, `error`.
 //!
 //! Every figure stands beside what it was measured with, and server and load run on cores of their own.
 
@@ -32,6 +33,7 @@ pub mod mailrace;
 pub mod peers;
 pub mod poll;
 pub mod process;
+pub mod progress;
 pub mod quick;
 pub mod report;
 pub mod sink;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use mailrace_bench::report::{Page, html, markdown};
 use serde_json::Value;
 
 const BENCH: &str = env!("CARGO_BIN_EXE_mailrace-bench");
@@ -32,7 +33,8 @@ fn rows<'a>(value: &'a Value, name: &str) -> &'a Vec<Value> {
 
 #[test]
 fn ceilings_are_measured_with_mailrace_beside_them_and_nothing_stays_behind() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let (directory, written) =
+        (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("another"));
     let output = Command::new(BENCH)
         .args(["ceiling", "--json", "-", "--server-cores", "0", "--load-cores", "0", "--rounds", "2"])
         .args(["--shapes", "1KiBx9,1KiBx9:lockstep", "--duration", "80ms", "--warm-up", "20ms"])
@@ -40,6 +42,10 @@ fn ceilings_are_measured_with_mailrace_beside_them_and_nothing_stays_behind() {
         .arg(mailrace())
         .arg("--data-dir")
         .arg(directory.path())
+        .arg("--html")
+        .arg(written.path().join("ceiling.html"))
+        .arg("--markdown")
+        .arg(written.path().join("ceiling.md"))
         .output()
         .expect("the command");
     let report = json(&output);
@@ -61,6 +67,17 @@ fn ceilings_are_measured_with_mailrace_beside_them_and_nothing_stays_behind() {
         assert_eq!(cell["shares"]["rate_to_disk"].is_object(), is_sync, "{cell}");
         assert_eq!(cell["messages_per_sync"]["min"].as_f64() > Some(0.0), is_sync, "{cell}");
     }
+    let page: Page = serde_json::from_value(report["page"].clone()).expect("a page");
+    page.check().expect("a page whose tables fit");
+    let read = |name: &str| std::fs::read_to_string(written.path().join(name)).expect("a file");
+    assert_eq!(read("ceiling.html"), html(&page.title, std::slice::from_ref(&page)));
+    assert_eq!(read("ceiling.md"), markdown(&page));
+    let rows_of = |index: usize| page.sections[index].table.as_ref().map(|table| table.rows.len());
+    assert_eq!(
+        (rows_of(0), rows_of(1), rows_of(2)),
+        (Some(4), Some(4), Some(4)),
+        "shares, bare sinks, mailrace"
+    );
     assert_eq!(std::fs::read_dir(directory.path()).expect("the directory").count(), 0);
 }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use mailrace_bench::report::{
-    Axis, BarSeries, Bars, Cell, Chart, Figure, LineSeries, Lines, Page, Point, Scale, Section, Table,
-    Verdict, html, markdown,
+    Axis, BarGroup, BarSeries, Bars, Cell, Chart, Figure, LineSeries, Lines, Page, Point, Scale, Section,
+    Table, Verdict, html, markdown,
 };
 use roxmltree::{Document, Node, ParsingOptions};
 
@@ -39,6 +39,7 @@ fn page(text: &str) -> Page {
             BarSeries { name: text.into(), values: vec![Some(figure(12.0)), None] },
             BarSeries { name: "other".into(), values: vec![Some(0.0.into()), Some(figure(3456.0))] },
         ],
+        groups: vec![BarGroup { heading: text.into(), first: 1 }],
     });
     let charts = vec![
         bars,
@@ -159,6 +160,57 @@ fn a_page_outlives_json_and_is_the_same_each_time() {
     assert_eq!(again, page);
     assert_eq!(html("t", std::slice::from_ref(&again)), html("t", std::slice::from_ref(&page)));
     assert_eq!(markdown(&again), markdown(&page));
+}
+
+#[test]
+fn bars_told_apart_by_colour_only_share_a_column_and_a_missing_one_says_so() {
+    let series = |name: &str, values: [Option<f64>; 3]| BarSeries {
+        name: name.into(),
+        values: values.map(|value| value.map(Figure::from)).to_vec(),
+    };
+    let bars = |second| Bars {
+        title: "rate".into(),
+        axis: Axis::logarithmic("throughput", "messages/s"),
+        categories: ["ours", "theirs", "none"].map(String::from).to_vec(),
+        series: vec![series("mailrace", [Some(3.0), None, None]), series("other", second)],
+        groups: vec![BarGroup { heading: "synced".into(), first: 0 }],
+    };
+    let apart = Chart::Bars(bars([None, Some(0.0), None]));
+    let rows: Vec<Vec<String>> =
+        apart.table().rows.iter().map(|row| row.iter().map(Cell::words).collect()).collect();
+    assert_eq!(rows, [["ours", "3.00"], ["theirs", "0"], ["none", "not measured"]]);
+    assert_eq!(apart.table().columns, ["", "throughput (messages/s)"]);
+    let both = Chart::Bars(bars([Some(1.0), None, None]));
+    assert_eq!(
+        both.table().columns,
+        ["", "mailrace: throughput (messages/s)", "other: throughput (messages/s)"]
+    );
+    let section = |charts| Section { charts, ..Section::default() };
+    let of = |chart| Page { sections: vec![section(vec![chart])], ..page("p") };
+    let written = html("t", &[of(apart)]);
+    let document = parse(&written);
+    let texts: Vec<String> = named(&document, "text").into_iter().map(text_of).collect();
+    for (words, count) in [("synced", 2), ("not measured", 2), ("0", 2)] {
+        assert_eq!(texts.iter().filter(|text| *text == words).count(), count, "{words} in {texts:?}");
+    }
+    let behind = vec![BarGroup { heading: "synced".into(), first: 3 }];
+    let odd = of(Chart::Bars(Bars { groups: behind, ..bars([None; 3]) }));
+    assert_eq!(odd.check(), Err("rate: synced begins behind the last of 3 bars".into()));
+}
+
+#[test]
+fn a_long_table_is_folded_and_whole() {
+    let folds = |count: usize| {
+        let mut table = Table::new(&["number"]);
+        (0..count).for_each(|number| table.row(vec![number.to_string().into()]));
+        let section = Section { table: Some(table), ..Section::default() };
+        let written = html("t", &[Page { sections: vec![section], ..page("p") }]);
+        let document = parse(&written);
+        assert_eq!(named(&document, "td").len(), count);
+        named(&document, "summary").into_iter().map(text_of).collect::<Vec<_>>()
+    };
+    assert_eq!(folds(24), Vec::<String>::new());
+    assert_eq!(folds(25), ["The whole table, 25 rows"]);
 }
 
 fn bench(arguments: &[&str], directory: &Path) -> Output {

@@ -6,7 +6,7 @@
 //! - `bare` starts a sink as a child process: `dialogue` over `monoio_sink` or `uring_sink` (over `ring`);
 //! - `disk` and `memory` are the loops, `shape` is what the load looks like;
 //! - `micro` is mailrace's own work in pieces, `instructions` counts what they cost;
-//! - `cells` holds the figures, `share` puts mailrace against the ceiling that binds, `report` prints.
+//! - `cells` holds the figures, `share` puts mailrace against the ceiling that binds, `report` keeps it, `page` shows it.
 //!
 //! Rounds are interleaved and a share is taken within its round, so that a slow window falls on both sides of it.
 
@@ -18,6 +18,7 @@ pub mod instructions;
 pub mod memory;
 pub mod micro;
 mod monoio_sink;
+mod page;
 pub mod report;
 mod ring;
 pub mod shape;
@@ -33,6 +34,7 @@ use crate::load::report::LoadReport;
 use crate::load::script::MailShape;
 use crate::load::{self, Amount, LoadOptions};
 use crate::mailrace::{Durability, Mailrace, MailraceOptions, Totals};
+use crate::progress::Steps;
 use crate::units::CoreList;
 use crate::workspace::{Afterwards, Workspace};
 use bare::{BareKind, BareSink};
@@ -63,6 +65,26 @@ pub struct CeilingOptions {
     pub warm_up: Duration,
     /// Each measurement of a server; each disk loop and copy takes an eighth.
     pub duration: Duration,
+}
+
+impl CeilingOptions {
+    /// What one server's run takes.
+    fn run_time(&self) -> Duration {
+        self.warm_up + self.duration
+    }
+
+    /// What disk loops and copies take, nearly: three methods with five batch sizes, two copies.
+    fn loops_time(&self) -> Duration {
+        self.duration / 8 * 17
+    }
+
+    /// What all rounds take.
+    fn time(&self) -> Duration {
+        let modes = self.mailrace.as_ref().map_or(0, |candidate| candidate.modes.len());
+        let runs = self.shapes.len() * (self.kinds.len() + modes);
+        let round = self.loops_time() + self.run_time() * u32::try_from(runs).unwrap_or(u32::MAX);
+        round * u32::try_from(self.rounds).unwrap_or(u32::MAX)
+    }
 }
 
 /// The mailrace held against the ceilings.
@@ -107,8 +129,11 @@ pub struct MailraceRun {
 pub fn run(options: &CeilingOptions, progress: &mut dyn FnMut(&str)) -> Result<CeilingReport> {
     let mut workspace = Workspace::new(&options.parent_dir, options.afterwards)?;
     let mut rounds = Vec::new();
+    let mut steps = Steps::new(options.time());
     for number in 1..=options.rounds {
-        let mut tell = |what: &str| progress(&format!("round {number} of {}: {what}", options.rounds));
+        let mut tell = |time: Duration, what: &str| {
+            progress(&steps.begin(time, &format!("round {number} of {}, {what}", options.rounds)));
+        };
         rounds.push(measure_round(options, &mut workspace, &mut tell)?);
     }
     Ok(CeilingReport::new(options, workspace.root(), &rounds))
@@ -117,11 +142,11 @@ pub fn run(options: &CeilingOptions, progress: &mut dyn FnMut(&str)) -> Result<C
 fn measure_round(
     options: &CeilingOptions,
     workspace: &mut Workspace,
-    progress: &mut dyn FnMut(&str),
+    progress: &mut dyn FnMut(Duration, &str),
 ) -> Result<Round> {
     let cores = &options.server_cores.0;
     let loop_time = options.duration / 8;
-    progress("disk and memory");
+    progress(options.loops_time(), "disk and memory");
     let directory = workspace.fresh_made()?;
     let disk = disk::measure(&directory, cores, loop_time)?;
     workspace.put_aside(&directory)?;
@@ -130,14 +155,14 @@ fn measure_round(
     for shape in &options.shapes {
         let mut sinks = Vec::new();
         for kind in &options.kinds {
-            progress(&format!("{shape}, bare {}", kind.name()));
+            progress(options.run_time(), &format!("{shape}, bare {}", kind.name()));
             sinks.push(measure_bare(options, *kind, shape)?);
         }
         round.bare.push(sinks);
         let mut modes = Vec::new();
         if let Some(candidate) = &options.mailrace {
             for mode in &candidate.modes {
-                progress(&format!("{shape}, mailrace {}", mode.name()));
+                progress(options.run_time(), &format!("{shape}, mailrace {}", mode.name()));
                 modes.push(measure_mailrace(options, candidate, *mode, workspace, shape)?);
             }
         }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::JsonArgument;
+use super::report::OutputArguments;
 use crate::ceiling::bare::{self, BareKind};
 use crate::ceiling::instructions::{Record, Work, is_callgrind_here};
 use crate::ceiling::shape::Shape;
@@ -57,7 +58,7 @@ pub(super) struct CeilingArguments {
     #[arg(long)]
     keep: bool,
     #[command(flatten)]
-    json: JsonArgument,
+    output: OutputArguments,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -115,10 +116,7 @@ pub(super) fn run(arguments: &CeilingArguments) -> Result<ExitCode> {
         None => {}
     }
     let report = ceiling::run(&options(arguments)?, &mut |what| eprintln!("mailrace-bench: {what}"))?;
-    if !arguments.json.is_stdout() {
-        println!("{}", report.markdown());
-    }
-    arguments.json.write(&report)?;
+    arguments.output.write(&report, &report.page())?;
     Ok(ExitCode::SUCCESS)
 }
 

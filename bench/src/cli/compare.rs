@@ -1,12 +1,13 @@
-//! `mailrace-bench compare`.
+//! `mailrace-bench compare`, and what `curves` has in common with it.
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use super::JsonArgument;
 use super::quick::ServerArguments;
+use super::report::OutputArguments;
 use crate::compare::catalogue::{self, PEERS, Peer, SCRIPT};
+use crate::compare::curves::{Curve, CurvePlan};
 use crate::compare::shape::Shape;
 use crate::compare::{self, CompareOptions, idle};
 use crate::error::{Error, Result};
@@ -16,10 +17,8 @@ use crate::units::parse_duration;
 /// Compare mailrace with other servers: same load, same pinning, interleaved rounds; fetches them first
 #[derive(Debug, clap::Args)]
 pub(super) struct CompareArguments {
-    #[command(flatten)]
-    server: ServerArguments,
-    /// One shape, 4 KiB over reused connections, and idle connections: less than ten minutes
-    #[arg(long, conflicts_with = "shapes")]
+    /// One shape, 4 KiB over reused connections, and idle connections, no curves: less than ten minutes
+    #[arg(long, conflicts_with_all = ["shapes", "curves"])]
     quick: bool,
     /// Servers to compare [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_peer)]
@@ -27,12 +26,30 @@ pub(super) struct CompareArguments {
     /// Shapes of load [default: all]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
     shapes: Vec<Shape>,
-    /// Connections at once
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    connections: usize,
+    /// Curves to go along afterwards [default: all; none with --quick or --shapes]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
+    curves: Vec<Curve>,
+    /// Servers to go along curves, of those compared [default: mailrace, smtp-sink, haraka-fsync, exim, postfix]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_peer)]
+    curve_peers: Vec<Peer>,
+    /// Go along no curves
+    #[arg(long, conflicts_with_all = ["curves", "curve_peers"])]
+    no_curves: bool,
     /// Idle connections to learn the memory of one from; 20 times as many where they take little
     #[arg(long, value_name = "N", default_value_t = 200)]
     idle_connections: usize,
+    #[command(flatten)]
+    common: CommonArguments,
+}
+
+/// What every comparison is told.
+#[derive(Debug, clap::Args)]
+pub(super) struct CommonArguments {
+    #[command(flatten)]
+    server: ServerArguments,
+    /// Connections at once
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    connections: usize,
     /// How often to measure each
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
@@ -46,56 +63,87 @@ pub(super) struct CompareArguments {
     #[arg(long)]
     no_fetch: bool,
     #[command(flatten)]
-    json: JsonArgument,
+    pub(super) output: OutputArguments,
 }
 
-fn parse_peer(name: &str) -> std::result::Result<Peer, String> {
+/// Those that go along curves in a comparison of all: more would make it hours and the pictures thickets.
+const CURVE_PEERS: [&str; 7] =
+    ["mailrace-sync", "mailrace-os", "mailrace-discard", "smtp-sink", "haraka-fsync", "exim", "postfix"];
+
+pub(super) fn parse_peer(name: &str) -> std::result::Result<Peer, String> {
     let peer = PEERS.into_iter().find(|peer| peer.name == name);
     peer.ok_or_else(|| format!("it is none of {}", PEERS.map(|peer| peer.name).join(", ")))
 }
 
 pub(super) fn run(arguments: &CompareArguments) -> Result<ExitCode> {
-    const DESCRIPTORS_SPARE: u64 = 1024;
     let options = options(arguments)?;
-    // The servers inherit it.
-    let idle_count = idle::most(arguments.idle_connections) as u64;
-    host::raise_descriptor_limit(idle_count + DESCRIPTORS_SPARE)?;
-    if !arguments.no_fetch {
-        fetch(&options.root)?;
-    }
+    arguments.common.prepare(&options)?;
     let report = compare::run(&options, &mut |what| eprintln!("mailrace-bench: {what}"))?;
-    if !arguments.json.is_stdout() {
-        println!("{}", report.markdown());
-    }
-    arguments.json.write(&report)?;
+    arguments.common.output.write_brief(&report, &report.page(), &report.brief())?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn options(arguments: &CompareArguments) -> Result<CompareOptions> {
-    let server = &arguments.server;
     let shapes = match &arguments.shapes[..] {
         _ if arguments.quick => vec![Shape::Reused, Shape::Idle],
         [] => Shape::ALL.to_vec(),
         given => given.to_vec(),
     };
     let peers = if arguments.peers.is_empty() { PEERS.to_vec() } else { arguments.peers.clone() };
-    Ok(CompareOptions {
-        root: catalogue::project_root()?,
-        mailrace: server.binary()?,
-        arguments: server.arguments.clone(),
-        parent_dir: std::path::absolute(&server.data_dir)
-            .map_err(|e| Error::system(format!("find {}", server.data_dir.display()), e))?,
-        afterwards: server.afterwards(),
-        server_cores: server.server_cores.clone(),
-        load_cores: server.load_cores.clone(),
-        peers,
-        shapes,
-        connections: arguments.connections.max(1),
-        idle_connections: arguments.idle_connections.max(1),
-        rounds: arguments.rounds.max(1),
-        warm_up: arguments.warm_up,
-        duration: arguments.duration,
-    })
+    let curves = curve_plan(arguments, &peers);
+    let idle_connections = arguments.idle_connections.max(1);
+    let options = arguments.common.options()?;
+    Ok(CompareOptions { peers, shapes, curves, idle_connections, ..options })
+}
+
+fn curve_plan(arguments: &CompareArguments, peers: &[Peer]) -> CurvePlan {
+    let curves = match &arguments.curves[..] {
+        _ if arguments.quick || arguments.no_curves => Vec::new(),
+        [] if arguments.shapes.is_empty() => Curve::ALL.to_vec(),
+        given => given.to_vec(),
+    };
+    let is_wanted = |peer: &&Peer| match &arguments.curve_peers[..] {
+        [] => CURVE_PEERS.contains(&peer.name),
+        given => given.iter().any(|given| given.name == peer.name),
+    };
+    CurvePlan { peers: peers.iter().filter(is_wanted).copied().collect(), curves }
+}
+
+impl CommonArguments {
+    /// Options that compare nobody yet.
+    pub(super) fn options(&self) -> Result<CompareOptions> {
+        let server = &self.server;
+        Ok(CompareOptions {
+            root: catalogue::project_root()?,
+            mailrace: server.binary()?,
+            arguments: server.arguments.clone(),
+            parent_dir: std::path::absolute(&server.data_dir)
+                .map_err(|e| Error::system(format!("find {}", server.data_dir.display()), e))?,
+            afterwards: server.afterwards(),
+            server_cores: server.server_cores.clone(),
+            load_cores: server.load_cores.clone(),
+            peers: Vec::new(),
+            shapes: Vec::new(),
+            connections: self.connections.max(1),
+            idle_connections: 1,
+            rounds: self.rounds.max(1),
+            warm_up: self.warm_up,
+            duration: self.duration,
+            curves: CurvePlan::default(),
+        })
+    }
+
+    /// Fetches the servers and sees to the descriptors that they, too, inherit.
+    pub(super) fn prepare(&self, options: &CompareOptions) -> Result<()> {
+        const DESCRIPTORS_SPARE: u64 = 1024;
+        const CURVE_DESCRIPTORS: u64 = 8192;
+        host::raise_descriptor_limit(idle::most(options.idle_connections) as u64 + DESCRIPTORS_SPARE)?;
+        if !options.curves.is_empty() {
+            // Where the machine does not allow so many, the place on the curve that lacks them says so.
+            let _ = host::raise_descriptor_limit(CURVE_DESCRIPTORS);
+        }
+        if self.no_fetch { Ok(()) } else { fetch(&options.root) }
+    }
 }
 
 /// Runs the script; what it lists is progress, the table names what is missing.

@@ -3,6 +3,7 @@
 mod audit;
 mod ceiling;
 mod compare;
+mod curves;
 mod load;
 mod quick;
 mod report;
@@ -25,6 +26,7 @@ enum Command {
     Ceiling(ceiling::CeilingArguments),
     Audit(audit::AuditArguments),
     Compare(compare::CompareArguments),
+    Curves(curves::CurvesArguments),
     Load(load::LoadArguments),
     Quick(quick::QuickArguments),
     SmtpSource(smtp_source::SmtpSourceArguments),
@@ -40,6 +42,7 @@ pub fn run() -> ExitCode {
         Command::Ceiling(arguments) => ceiling::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Curves(arguments) => curves::run(&arguments),
         Command::Load(arguments) => load::run(&arguments),
         Command::Quick(arguments) => quick::run(&arguments),
         Command::SmtpSource(arguments) => smtp_source::run(&arguments),

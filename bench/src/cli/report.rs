@@ -66,10 +66,28 @@ impl OutputArguments {
     }
 }
 
+impl OutputArguments {
+    /// The same for a long page: where it goes to a file, standard output gets only `brief`.
+    pub(super) fn write_brief(
+        &self,
+        result: &impl serde::Serialize,
+        page: &Page,
+        brief: &Page,
+    ) -> Result<()> {
+        let has_file = self.written.html.is_some() || self.written.markdown.is_some();
+        if !self.json.is_stdout() {
+            println!("{}", markdown(if has_file { brief } else { page }));
+        }
+        self.json.write(&Saved { result, page })?;
+        self.written.write(&page.title, std::slice::from_ref(page))
+    }
+}
+
 impl WrittenArguments {
     fn write(&self, title: &str, pages: &[Page]) -> Result<()> {
         if let Some(path) = &self.html {
             write_file(path, &html(title, pages))?;
+            eprintln!("mailrace-bench: the page is {}: open it in a browser", path.display());
         }
         if let Some(path) = &self.markdown {
             let pages: Vec<String> = pages.iter().map(markdown).collect();

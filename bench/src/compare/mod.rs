@@ -3,15 +3,21 @@
 //! - `catalogue` names the servers, `server` runs one, `tree` looks at its processes;
 //! - `idle` opens connections that do nothing, to learn what one takes;
 //! - `shape` is what the load does, `paced` the fixed rate at which `counting` counts system calls;
-//! - `report` holds the figures and prints them.
+//! - `report` holds the figures and `page` shows them, `keeping` putting together what does as much;
+//! - `curves` goes along a rate, a size or a number, `curve_report` and `curve_page` hold and show that.
 //!
 //! In each round each server is started once, in a fresh directory, meets the shapes in their order and is stopped.
 //! What cannot be had or fails is named with its reason and its figures are missing; nothing is left out silently.
 
 pub mod catalogue;
 pub mod counting;
+mod curve_page;
+pub mod curve_report;
+pub mod curves;
 pub mod idle;
+mod keeping;
 pub mod paced;
+mod page;
 pub mod report;
 pub mod server;
 pub mod shape;
@@ -27,10 +33,13 @@ use crate::load::listen_queue::ListenQueue;
 use crate::load::report::LoadReport;
 use crate::load::script::MailShape;
 use crate::load::{self, Amount, LoadOptions, Refinements};
+use crate::progress::Steps;
 use crate::units::CoreList;
 use crate::workspace::{Afterwards, Workspace};
 use catalogue::{Found, Peer, Start};
-use counting::Counts;
+use counting::{Counts, PACE};
+use curve_report::CurvesReport;
+use curves::CurvePlan;
 use report::{CompareReport, PeerFigures, Run};
 use server::{Hall, Server};
 use shape::Shape;
@@ -67,6 +76,34 @@ pub struct CompareOptions {
     pub warm_up: Duration,
     /// Each measurement.
     pub duration: Duration,
+    /// What is measured along curves afterwards, and of which servers.
+    pub curves: CurvePlan,
+}
+
+impl CompareOptions {
+    /// Where the servers come from and run.
+    fn hall<'a>(&'a self, found: &'a Found, groups: &'a std::result::Result<GroupHome, String>) -> Hall<'a> {
+        Hall {
+            mailrace: &self.mailrace,
+            arguments: &self.arguments,
+            cores: &self.server_cores,
+            groups,
+            found,
+        }
+    }
+
+    /// What one run takes.
+    fn run_time(&self) -> Duration {
+        self.warm_up + self.duration
+    }
+
+    /// What one server takes in one round, as far as that is known beforehand.
+    fn server_time(&self) -> Duration {
+        const START_AND_STOP: Duration = Duration::from_secs(2);
+        let counting = Duration::from_secs(1) * (PACE.count + PACE.count / 4) / PACE.rate;
+        let count = self.shapes.iter().filter(|shape| **shape != Shape::Idle).count();
+        START_AND_STOP + counting + self.run_time() * u32::try_from(count).unwrap_or(u32::MAX)
+    }
 }
 
 /// Compares all servers in all rounds; `progress` is told what is about to be measured.
@@ -76,31 +113,46 @@ pub struct CompareOptions {
 pub fn run(options: &CompareOptions, progress: &mut dyn FnMut(&str)) -> Result<CompareReport> {
     let found = Found::read(&options.root);
     let groups = GroupHome::find();
-    let hall = Hall {
-        mailrace: &options.mailrace,
-        arguments: &options.arguments,
-        cores: &options.server_cores,
-        groups: &groups,
-        found: &found,
-    };
+    let hall = options.hall(&found, &groups);
     let mut workspace = Workspace::new(&options.parent_dir, options.afterwards)?;
     let mut figures: Vec<PeerFigures> =
         options.peers.iter().map(|peer| PeerFigures::new(*peer, version(peer, &found))).collect();
+    let there = figures.iter().filter(|figures| figures.missing.is_none()).count();
+    let runs = u32::try_from(there * options.rounds).unwrap_or(u32::MAX);
+    let mut steps = Steps::new(options.server_time() * runs + curves::planned(options, &found));
     for round in 1..=options.rounds {
         for figures in &mut figures {
             if figures.missing.is_some() {
                 continue;
             }
-            progress(&format!("round {round} of {}: {}", options.rounds, figures.peer.name));
+            let what = format!("round {round} of {}, {}", options.rounds, figures.peer.name);
+            progress(&steps.begin(options.server_time(), &what));
             let directory = workspace.fresh_made()?;
             match Server::start(&figures.peer, &hall, directory.clone()) {
-                Ok(server) => measure(options, server, &directory, figures),
+                Ok(server) => measure(options, server, &directory, figures, round),
                 Err(error) => figures.missing = Some(error.to_string()),
             }
             workspace.put_aside(&directory)?;
         }
     }
-    Ok(CompareReport::new(options, groups.err(), figures))
+    let curves = match options.curves.is_empty() {
+        true => None,
+        false => Some(curves::measure(options, &hall, &mut workspace, &mut steps, progress)?),
+    };
+    Ok(CompareReport::new(options, groups.err(), figures, curves))
+}
+
+/// Measures only what is to be measured along curves.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_curves(options: &CompareOptions, progress: &mut dyn FnMut(&str)) -> Result<CurvesReport> {
+    let found = Found::read(&options.root);
+    let groups = GroupHome::find();
+    let hall = options.hall(&found, &groups);
+    let mut workspace = Workspace::new(&options.parent_dir, options.afterwards)?;
+    let mut steps = Steps::new(curves::planned(options, &found));
+    curves::measure(options, &hall, &mut workspace, &mut steps, progress)
 }
 
 fn version(peer: &Peer, found: &Found) -> std::result::Result<String, String> {
@@ -111,7 +163,13 @@ fn version(peer: &Peer, found: &Found) -> std::result::Result<String, String> {
 }
 
 /// One server in one round, from its start to its end.
-fn measure(options: &CompareOptions, server: Server, directory: &Path, figures: &mut PeerFigures) {
+fn measure(
+    options: &CompareOptions,
+    server: Server,
+    directory: &Path,
+    figures: &mut PeerFigures,
+    round: usize,
+) {
     let (address, extent) = (server.address, server.extent());
     if options.shapes.contains(&Shape::Idle) {
         match idle::kib_for_each(address, extent, options.idle_connections) {
@@ -128,6 +186,7 @@ fn measure(options: &CompareOptions, server: Server, directory: &Path, figures: 
     for shape in options.shapes.iter().filter(|shape| **shape != Shape::Idle) {
         match drive(options, address, extent, *shape) {
             Ok(run) => {
+                let run = Run { round, ..run };
                 accepted += run.load.messages_overall.accepted;
                 figures.runs.entry(*shape).or_default().push(run);
             }
@@ -146,29 +205,36 @@ fn measure(options: &CompareOptions, server: Server, directory: &Path, figures: 
 fn drive(options: &CompareOptions, target: SocketAddr, server: Extent<'_>, shape: Shape) -> Result<Run> {
     let mut mail = MailShape::of_size(shape.size());
     mail.recipient_count = shape.recipient_count();
-    let (warm_up, duration) = (options.warm_up, options.duration);
-    let options = LoadOptions {
+    let load = LoadOptions {
         target,
         cores: options.load_cores.0.clone(),
         connection_count: shape.connection_count(options.connections),
         messages_per_connection: shape.messages_per_connection(),
         pipelining: shape.pipelining(),
         mail,
-        amount: Amount::For { warm_up, duration },
+        amount: Amount::For { warm_up: options.warm_up, duration: options.duration },
         // It knows only a single process.
         server_pid: None,
     };
+    observed(&load, Refinements::default(), server)
+}
+
+/// Runs the load and watches the server meanwhile, in its window.
+fn observed(options: &LoadOptions, refinements: Refinements, server: Extent<'_>) -> Result<Run> {
+    let Amount::For { warm_up, duration } = options.amount else {
+        unreachable!("a comparison measures for a time")
+    };
     // Where the kernel tells of it; otherwise nobody is spared, and each report says so.
-    let minds_listen_queue = ListenQueue::of(target).is_ok();
-    let refinements = Refinements { minds_listen_queue, ..Refinements::default() };
+    let minds_listen_queue = ListenQueue::of(options.target).is_ok();
+    let refinements = Refinements { minds_listen_queue, ..refinements };
     let began = Instant::now();
     let (load, cores_busy) = std::thread::scope(|scope| {
         let watch = scope.spawn(|| cores_busy(server, began + warm_up, duration));
-        (load::run_refined(&options, &refinements), watch.join().expect("the watch panicked"))
+        (load::run_refined(options, &refinements), watch.join().expect("the watch panicked"))
     });
     let load: LoadReport = load?;
     let cpu_ms_per_1000 = if load.rate > 0.0 { cores_busy / load.rate * 1e6 } else { 0.0 };
-    Ok(Run { cpu_ms_per_1000, cores_busy, load })
+    Ok(Run { round: 0, cpu_ms_per_1000, cores_busy, load })
 }
 
 /// Cores that `server` keeps busy from `from` on for `duration`.

@@ -1,44 +1,42 @@
-//! What a comparison found: JSON for machines, Markdown for people.
+//! What a comparison found, with all that it was measured with; `page` makes it readable.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use serde::Serialize;
 
 use super::CompareOptions;
 use super::catalogue::Peer;
-use super::counting::{self, Counts, PACE};
+use super::counting::{Counts, PACE};
+use super::curve_report::CurvesReport;
 use super::shape::Shape;
 use crate::host::Host;
 use crate::load::report::LoadReport;
 use crate::stats::{Spread, thousands};
-use crate::table::Table;
 use crate::units::CoreList;
-
-/// What stands in a cell without a figure.
-const NOT_MEASURED: &str = "NOT MEASURED";
 
 /// Everything compared.
 #[derive(Debug, Serialize)]
 pub struct CompareReport {
     host: Host,
-    server_cores: CoreList,
-    load_cores: CoreList,
-    mailrace_arguments: Vec<String>,
-    shapes: Vec<Shape>,
-    connections: usize,
-    idle_connections: usize,
-    rounds: usize,
-    warm_up_s: f64,
-    duration_s: f64,
+    pub(super) server_cores: CoreList,
+    pub(super) load_cores: CoreList,
+    pub(super) mailrace_arguments: Vec<String>,
+    pub(super) shapes: Vec<Shape>,
+    pub(super) connections: usize,
+    pub(super) idle_connections: usize,
+    pub(super) rounds: usize,
+    pub(super) warm_up_s: f64,
+    pub(super) duration_s: f64,
     /// Why servers were followed as trees of processes and not as control groups; `null` when they were groups.
-    no_groups: Option<String>,
+    pub(super) no_groups: Option<String>,
     /// Offered while system calls were counted, messages per second.
     counting_rate: u32,
     /// Sessions it was offered over.
     counting_sessions: u32,
     /// One entry a server, those that could not be had included.
-    peers: Vec<PeerFigures>,
+    pub(super) peers: Vec<PeerFigures>,
+    /// What the servers do along a rate, a size or a number, where that was measured.
+    pub(super) curves: Option<CurvesReport>,
 }
 
 /// What was found of one server.
@@ -65,6 +63,8 @@ pub struct PeerFigures {
 /// One shape in one round.
 #[derive(Debug, Serialize)]
 pub struct Run {
+    /// The round, from 1 on: runs of one round stand side by side.
+    pub round: usize,
     /// Processor time of all the server's processes, in ms per 1,000 accepted messages.
     pub cpu_ms_per_1000: f64,
     /// Cores they kept busy.
@@ -98,15 +98,72 @@ impl PeerFigures {
         }
     }
 
-    fn spread(&self, shape: Shape, figure: fn(&Run) -> f64) -> Option<Spread> {
-        let runs = self.runs.get(&shape).filter(|runs| !runs.is_empty())?;
-        Some(Spread::of(runs.iter().map(figure)))
+    /// Its runs of one shape; none when it never met it.
+    pub(super) fn runs_of(&self, shape: Shape) -> &[Run] {
+        self.runs.get(&shape).map_or(&[], Vec::as_slice)
     }
+
+    /// Messages/s by those of `other` in the same rounds; nothing when they share none.
+    pub(super) fn rate_to(&self, other: &Self, shape: Shape) -> Option<Spread> {
+        let beside = |run: &Run| {
+            let other = other.runs_of(shape).iter().find(|other| other.round == run.round)?;
+            (other.load.rate > 0.0).then(|| run.load.rate / other.load.rate)
+        };
+        let ratios: Vec<f64> = self.runs_of(shape).iter().filter_map(beside).collect();
+        (!ratios.is_empty()).then(|| Spread::of(ratios))
+    }
+}
+
+impl Run {
+    /// Processor time in ms per 1,000 messages: a server whose processes could not be followed has none, for no
+    /// server works for nothing.
+    pub(super) fn cpu(&self) -> Option<f64> {
+        (self.cpu_ms_per_1000 > 0.0).then_some(self.cpu_ms_per_1000)
+    }
+}
+
+/// One figure of some runs; nothing without runs, or where any of them lacks it.
+pub(super) fn spread(runs: &[Run], figure: impl Fn(&Run) -> Option<f64>) -> Option<Spread> {
+    let values: Option<Vec<f64>> = runs.iter().map(figure).collect();
+    values.filter(|values| !values.is_empty()).map(Spread::of)
+}
+
+/// A load that keeps so much of each of its cores busy may be what was measured.
+const LOAD_FULL: f64 = 0.95;
+
+/// What a reader must know before trusting some runs: failures by cause, and whether the load was the limit.
+pub(super) fn doubts(runs: &[Run], load_cores: &CoreList) -> Vec<String> {
+    let mut failures = BTreeMap::<&str, u64>::new();
+    for (failure, count) in runs.iter().flat_map(|run| &run.load.failures) {
+        *failures.entry(failure).or_default() += count;
+    }
+    let failed =
+        |(failure, count): (&str, u64)| format!("failed {} times: {failure}", thousands(&count.to_string()));
+    let mut doubts: Vec<String> = failures.into_iter().map(failed).collect();
+    let silent = runs.iter().filter(|run| run.load.time_to_250_us.count == 0).count();
+    if silent > 0 {
+        doubts.push(format!("no message was answered in the window of {silent} of {} runs", runs.len()));
+    }
+    let held: u64 = runs.iter().map(|run| run.load.connections_held).sum();
+    if held > 0 {
+        let held = thousands(&held.to_string());
+        doubts.push(format!("its listen queue was full: {held} connections were opened later"));
+    }
+    let busy = spread(runs, |run| Some(run.load.load.cores_busy));
+    if busy.is_some_and(|busy| busy.median > LOAD_FULL * load_cores.0.len() as f64) {
+        doubts.push("the load's cores were full: the load may be the limit".into());
+    }
+    doubts
 }
 
 impl CompareReport {
     /// The figures with what they were measured with.
-    pub fn new(options: &CompareOptions, no_groups: Option<String>, peers: Vec<PeerFigures>) -> Self {
+    pub fn new(
+        options: &CompareOptions,
+        no_groups: Option<String>,
+        peers: Vec<PeerFigures>,
+        curves: Option<CurvesReport>,
+    ) -> Self {
         Self {
             host: Host::this(),
             server_cores: options.server_cores.clone(),
@@ -122,160 +179,7 @@ impl CompareReport {
             counting_rate: PACE.rate,
             counting_sessions: PACE.sessions,
             peers,
+            curves,
         }
     }
-
-    /// The tables, for a terminal or a page.
-    pub fn markdown(&self) -> String {
-        let host = &self.host;
-        let mut text = format!(
-            "Servers on cores {}, load on cores {}; {} connections (16 for 1 MiB), {} s a run after {} s, median of \
-             {} interleaved rounds (min-max).\n{}, {} cores, Linux {}, load average {:.1} at the end.\n\n\
-             Counted from outside at {} messages/s over {} reused sessions, 4 KiB, lockstep; memory over {} idle \
-             connections. {}\n\n{}\n",
-            self.server_cores,
-            self.load_cores,
-            self.connections,
-            self.duration_s,
-            self.warm_up_s,
-            self.rounds,
-            host.processor,
-            host.core_count,
-            host.kernel,
-            host.load_average,
-            PACE.rate,
-            PACE.sessions,
-            self.idle_connections,
-            self.following(),
-            self.peer_table(),
-        );
-        for shape in self.shapes.iter().filter(|shape| **shape != Shape::Idle) {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{}:\n\n{}", shape.title(), self.shape_table(*shape));
-        }
-        text + &self.notes()
-    }
-
-    /// Which way processor time and system calls were taken.
-    fn following(&self) -> String {
-        match &self.no_groups {
-            None => {
-                "Processor time and system calls are those of a control group of each server's own.".into()
-            }
-            Some(reason) => format!(
-                "Processor time and system calls are those of each server's tree of processes, which misses sessions \
-                 that end unseen, since {reason}."
-            ),
-        }
-    }
-
-    fn present(&self) -> impl Iterator<Item = &PeerFigures> {
-        self.peers.iter().filter(|peer| peer.missing.is_none())
-    }
-
-    fn peer_table(&self) -> Table {
-        let mut table = Table::new(&[
-            "server",
-            "version",
-            "configuration",
-            "keeps, before 250",
-            "system calls/message",
-            "syncs/message",
-            "io_uring operations/message",
-            "KiB/idle connection",
-        ]);
-        for figures in self.present() {
-            let counts = |figure, decimals| words(counting::spread(&figures.counts, figure), decimals);
-            let idle = &figures.idle_kib;
-            let idle = (!idle.is_empty()).then(|| Spread::of(idle.iter().copied()));
-            table.row(vec![
-                figures.peer.name.into(),
-                figures.version.clone(),
-                figures.peer.configuration.into(),
-                figures.peer.keeps.into(),
-                counts(|counts| counts.syscalls, 1),
-                counts(Counts::syncs, 2),
-                counts(|counts| counts.uring_operations, 1),
-                words(idle, 1),
-            ]);
-        }
-        table
-    }
-
-    fn shape_table(&self, shape: Shape) -> Table {
-        let mut table = Table::new(&[
-            "server",
-            "keeps",
-            "messages/s",
-            "MB/s",
-            "CPU ms/1,000 messages",
-            "cores",
-            "p50 ms",
-            "p99 ms",
-            "load CPU ms/1,000",
-        ]);
-        for figures in self.present() {
-            let cell = |figure: fn(&Run) -> f64, decimals| words(figures.spread(shape, figure), decimals);
-            table.row(vec![
-                figures.peer.name.into(),
-                figures.peer.keeps.into(),
-                cell(|run| run.load.rate, 0),
-                cell(|run| run.load.megabytes_per_s, 1),
-                words(used(figures.spread(shape, |run| run.cpu_ms_per_1000)), 1),
-                middle(used(figures.spread(shape, |run| run.cores_busy)), 2),
-                cell(|run| run.load.time_to_250_us.p50 / 1e3, 2),
-                cell(|run| run.load.time_to_250_us.p99 / 1e3, 2),
-                middle(figures.spread(shape, |run| run.load.load.cpu_us_per_message), 1),
-            ]);
-        }
-        table
-    }
-
-    /// Who is missing, what failed, and where the load was the limit.
-    fn notes(&self) -> String {
-        let mut lines = Vec::new();
-        for figures in &self.peers {
-            let name = figures.peer.name;
-            lines.extend(figures.missing.iter().map(|reason| format!("{name}: NOT MEASURED: {reason}")));
-            lines.extend(figures.notes.iter().map(|note| format!("{name}: {note}")));
-            for (shape, runs) in &figures.runs {
-                let title = shape.title();
-                let mut failures = BTreeMap::<&str, u64>::new();
-                for (failure, count) in runs.iter().flat_map(|run| &run.load.failures) {
-                    *failures.entry(failure).or_default() += count;
-                }
-                lines.extend(failures.iter().map(|(failure, count)| {
-                    format!("{name}: {title}: failed {} times: {failure}", thousands(&count.to_string()))
-                }));
-                let held: u64 = runs.iter().map(|run| run.load.connections_held).sum();
-                if held > 0 {
-                    lines.push(format!(
-                        "{name}: {title}: its listen queue was full, {} connections were opened later",
-                        thousands(&held.to_string())
-                    ));
-                }
-                let busy = figures.spread(*shape, |run| run.load.load.cores_busy);
-                if busy.is_some_and(|busy| busy.median > LOAD_FULL * self.load_cores.0.len() as f64) {
-                    lines.push(format!("{name}: {title}: the load's cores were full, it may be the limit"));
-                }
-            }
-        }
-        lines.join("\n")
-    }
-}
-
-/// A load that keeps so much of each core busy may be what was measured.
-const LOAD_FULL: f64 = 0.95;
-
-/// No server works for nothing: where a tree's time could not be followed in some round there is no figure.
-fn used(spread: Option<Spread>) -> Option<Spread> {
-    spread.filter(|spread| spread.min > 0.0)
-}
-
-fn words(spread: Option<Spread>, decimals: usize) -> String {
-    spread.map_or_else(|| NOT_MEASURED.into(), |spread| spread.words(decimals))
-}
-
-fn middle(spread: Option<Spread>, decimals: usize) -> String {
-    spread.map_or_else(|| NOT_MEASURED.into(), |spread| format!("{:.decimals$}", spread.median))
 }

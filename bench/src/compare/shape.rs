@@ -46,6 +46,19 @@ impl Shape {
         }
     }
 
+    /// As a column of a wide table.
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::New => "new connections",
+            Self::Reused => "reused",
+            Self::Pipelined => "pipelined",
+            Self::Medium => "64 KiB",
+            Self::Large => "1 MiB",
+            Self::Recipients => "10 recipients",
+            Self::Idle => "idle",
+        }
+    }
+
     /// Octets of a message.
     pub fn size(self) -> usize {
         match self {

@@ -79,7 +79,7 @@ pub(super) fn number(value: f64) -> String {
 }
 
 /// A number with its unit, in the multiple a person would choose: `1.5 ms` for 1500 `µs`, `64 KiB` for 65536 `B`.
-pub(super) fn with_unit(value: f64, unit: &str) -> String {
+pub(crate) fn with_unit(value: f64, unit: &str) -> String {
     const TIMES: [(f64, &str); 3] = [(1e6, "s"), (1e3, "ms"), (1.0, "µs")];
     const SIZES: [(f64, &str); 4] =
         [((1_u64 << 30) as f64, "GiB"), ((1 << 20) as f64, "MiB"), (1024.0, "KiB"), (1.0, "B")];

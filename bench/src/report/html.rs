@@ -75,7 +75,19 @@ fn of_section(section: &Section, heading: &'static str, caption: &'static str) -
         let charts = section.charts.iter().map(|chart| of_chart(chart, caption));
         written = written.child(element("div").class("charts").children(charts));
     }
-    written.children(section.table.iter().map(|table| of_table(table, &section.heading)))
+    written.children(
+        section.table.iter().map(|table| folded(of_table(table, &section.heading), table.rows.len())),
+    )
+}
+
+/// A table of many rows behind a line to click on, for what comes after it would be out of sight.
+fn folded(table: Element, row_count: usize) -> Element {
+    const ROWS_MAX: usize = 24;
+    if row_count <= ROWS_MAX {
+        return table;
+    }
+    let summary = element("summary").text(format!("The whole table, {row_count} rows"));
+    element("details").class("rows").child(summary).child(table)
 }
 
 fn of_chart(chart: &Chart, caption: &'static str) -> Element {
@@ -111,6 +123,9 @@ fn of_table(table: &Table, label: &str) -> Element {
         .child(table)
 }
 
+/// Letters from which on a cell may not be squeezed to a few letters a line.
+const LONG: usize = 40;
+
 fn of_cell(cell: &Cell) -> Element {
     let written = element("td");
     match cell {
@@ -128,6 +143,7 @@ fn of_cell(cell: &Cell) -> Element {
             };
             written.child(element("span").class(class).text(verdict.words()))
         }
+        Cell::Text(text) if text.chars().count() >= LONG => written.class("long").text(text),
         Cell::Text(text) => written.text(text),
     }
 }

@@ -63,7 +63,7 @@ impl Plan {
         let y = Ruler::over(&lines.y, points().flat_map(|p| [p.y.low(), p.y.value, p.y.high()]));
         let numbers = y.ticks().iter().map(|(_, text)| width_of(text)).fold(0.0, f64::max);
         let height = if width == Width::Wide { 250.0 } else { 220.0 };
-        Self { x, y, width, left: numbers + 12.0, right: width.pixels() - RIGHT, bottom: TOP + height }
+        Self { x, y, width, left: numbers + 15.0, right: width.pixels() - RIGHT, bottom: TOP + height }
     }
 
     fn takes(&self, point: &Point) -> bool {
@@ -82,7 +82,7 @@ impl Plan {
         let places = points.iter().map(|point| self.at(point.x, point.y.value));
         let path = places.map(|(x, y)| format!("{},{}", coordinate(x), coordinate(y)));
         let path = path.collect::<Vec<_>>().join(" ");
-        let class = format!("curve c{} d{}", index % COLOURS, index % 4);
+        let class = format!("curve c{} d{}", index % COLOURS, svg::shape_of(index));
         let mut drawn = vec![element("polyline").class(class).attribute("points", path)];
         for point in points {
             let (low, high) = (self.at(point.x, point.y.low()), self.at(point.x, point.y.high()));
@@ -105,7 +105,7 @@ impl Plan {
             let y = self.bottom - (self.bottom - TOP) * place;
             drawn.push(line("grid", (self.left, y), (self.right, y)));
             if y + 7.0 <= free_below {
-                drawn.push(words("end", (self.left - 6.0, y + 4.0), text).class("tick"));
+                drawn.push(words("end", (self.left - 9.0, y + 4.0), text).class("tick"));
                 free_below = y - 7.0;
             }
         }

@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 
 pub use figure::Figure;
+pub(crate) use figure::with_unit;
 pub use html::html;
 pub use markdown::markdown;
 
@@ -116,6 +117,18 @@ pub struct Bars {
     pub categories: Vec<String>,
     /// A colour each. One alone needs no name.
     pub series: Vec<BarSeries>,
+    /// Headings over stretches of the categories, from top to bottom; may be empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<BarGroup>,
+}
+
+/// What a stretch of categories has in common; it ends where the next begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BarGroup {
+    /// Its heading.
+    pub heading: String,
+    /// The index of its first category.
+    pub first: usize,
 }
 
 /// The bars of one colour.
@@ -253,6 +266,10 @@ impl Chart {
     fn check(&self) -> std::result::Result<(), String> {
         let Self::Bars(bars) = self else { return Ok(()) };
         let count = bars.categories.len();
+        if let Some(group) = bars.groups.iter().find(|group| group.first >= count) {
+            let (title, heading) = (&bars.title, &group.heading);
+            return Err(format!("{title}: {heading} begins behind the last of {count} bars"));
+        }
         match bars.series.iter().find(|series| series.values.len() != count) {
             None => Ok(()),
             Some(series) => {
@@ -320,7 +337,12 @@ impl Axis {
 
     /// Label, and the unit where the numbers beside the axis do not carry their own.
     fn words_beside_ticks(&self) -> String {
-        if matches!(self.unit.as_str(), "µs" | "us" | "B") { self.label.clone() } else { self.words() }
+        if self.has_unit_in_ticks() { self.label.clone() } else { self.words() }
+    }
+
+    /// Whether each number beside the axis carries its own unit.
+    fn has_unit_in_ticks(&self) -> bool {
+        matches!(self.unit.as_str(), "µs" | "us" | "B")
     }
 
     /// Label and unit.

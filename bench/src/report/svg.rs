@@ -13,8 +13,8 @@ pub(super) enum Width {
 
 /// Colours, each with a shape and a dash of its own, so that no colour has to be told from another.
 pub(super) const COLOURS: usize = 8;
-/// Pixels a letter takes, nearly: only to wrap and to keep labels apart.
-pub(super) const LETTER: f64 = 6.6;
+/// Pixels a letter or digit takes in a wide font: only to wrap, and to keep labels apart and within the frame.
+pub(super) const LETTER: f64 = 7.4;
 
 impl Width {
     pub(super) fn pixels(self) -> f64 {
@@ -57,6 +57,11 @@ pub(super) fn width_of(text: &str) -> f64 {
     text.chars().count() as f64 * LETTER
 }
 
+/// One of four dashes and markers: after all colours were used the next series has another shape in the first.
+pub(super) fn shape_of(index: usize) -> usize {
+    (index + index / COLOURS) % 4
+}
+
 /// The shape of series `index` around a point, in its colour.
 pub(super) fn marker(index: usize, (x, y): (f64, f64)) -> Element {
     const R: f64 = 4.2;
@@ -64,7 +69,7 @@ pub(super) fn marker(index: usize, (x, y): (f64, f64)) -> Element {
         let corners = corners.iter().map(|(dx, dy)| format!("{:.2},{:.2}", x + dx * R, y + dy * R));
         element("polygon").attribute("points", corners.collect::<Vec<_>>().join(" "))
     };
-    let shape = match index % 4 {
+    let shape = match shape_of(index) {
         0 => element("circle").at("cx", x).at("cy", y).at("r", R),
         1 => shape(&[(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)]),
         2 => shape(&[(0.0, -1.2), (1.1, 0.8), (-1.1, 0.8)]),
@@ -83,7 +88,7 @@ pub(super) fn legend<'a>(names: impl IntoIterator<Item = (usize, &'a str)>, is_c
             .attribute("aria-hidden", "true");
         let colour = index % COLOURS;
         let swatch = if is_curve {
-            let stroke = format!("curve c{colour} d{}", index % 4);
+            let stroke = format!("curve c{colour} d{}", shape_of(index));
             swatch.child(line(&stroke, (1.0, 6.0), (25.0, 6.0))).child(marker(index, (13.0, 6.0)))
         } else {
             swatch.child(bar(colour, (6.0, 0.0), (12.0, 12.0)))

@@ -103,7 +103,8 @@ impl SmtpSourceReport {
                 values: contenders.map(|contender| self.bar(contender, connections, figure)).to_vec(),
             });
             let categories = contenders.map(|contender| self.name_of(contender)).to_vec();
-            Chart::Bars(Bars { title: title.into(), axis, categories, series: series.to_vec() })
+            let (title, series) = (title.into(), series.to_vec());
+            Chart::Bars(Bars { title, axis, categories, series, groups: Vec::new() })
         };
         vec![
             chart("Server CPU a message: less is better", Axis::linear("server CPU", "µs/message"), |row| {
