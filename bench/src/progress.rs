@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn the_time_left_follows_what_steps_have_taken() {
-        let minutes = |count| Duration::from_secs(60 * count);
+        let minutes = |count: u64| Duration::from_secs(60 * count);
         let mut steps = Steps::new(minutes(10));
         assert_eq!(steps.words(Duration::ZERO), "0 % done, 10 min left");
         assert!(steps.begin(minutes(5), "one").ends_with("left: one"));
