@@ -78,8 +78,7 @@ fn options(arguments: &TargetsArguments) -> Result<TargetsOptions> {
         mailrace: server.binary()?,
         arguments: server.arguments.clone(),
         // Servers are started with paths in it from directories of their own.
-        parent_dir: std::path::absolute(&server.data_dir)
-            .map_err(|e| Error::system(format!("find {}", server.data_dir.display()), e))?,
+        parent_dir: server.data_dir()?,
         afterwards: server.afterwards(),
         server_cores: server.server_cores.clone(),
         load_cores: server.load_cores.clone(),

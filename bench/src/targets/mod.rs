@@ -4,13 +4,20 @@
 //! table    the targets as data, and which file measures each        -> Group::measure
 //! outcome  figures against bounds                                    -> Part, Outcome
 //! others   one file for each group of targets measured together      -> Findings
+//! stage    servers on one core and their load, for those files; runs shows what they did
 //! ```
 //! Each row of the table is kept as it was set. A row that was not asked for, that no benchmark measures or whose
 //! measurement failed says so and why: a figure taken under other conditions than the row's would be no answer.
 
+mod calls;
+mod ceiling;
 mod floor;
+mod half_rate;
+mod mailin;
 mod outcome;
+mod runs;
 mod smtp_source;
+mod stage;
 mod table;
 
 use std::path::PathBuf;

@@ -5,7 +5,7 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{Findings, TargetsOptions, floor, smtp_source};
+use super::{Findings, TargetsOptions, calls, ceiling, floor, half_rate, mailin, smtp_source};
 use crate::error::Result;
 
 /// One target as it was set.
@@ -130,8 +130,12 @@ impl Group {
         progress: &mut dyn FnMut(&str),
     ) -> Result<Findings> {
         match self {
-            Self::SmtpSource => smtp_source::measure(options, progress),
+            Self::SmtpSource => smtp_source::measure(options, rows, progress),
+            Self::Ceiling => ceiling::measure(options, rows, progress),
+            Self::Mailin => mailin::measure(options, progress),
             Self::Floor => floor::measure(options, progress),
+            Self::HalfRate => half_rate::measure(options, progress),
+            Self::Calls => calls::measure(options, rows, progress),
             _ => Ok(Findings::open(rows, "no benchmark measures it yet")),
         }
     }
