@@ -8,6 +8,7 @@ use std::process::Command;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::group::Group;
 use crate::process::ServerProcess;
 use crate::units::CoreList;
 
@@ -74,11 +75,19 @@ impl Mailrace {
     /// # Errors
     /// When it cannot be run or does not get ready.
     pub fn start(options: &MailraceOptions) -> Result<Self> {
+        Self::start_in(None, options)
+    }
+
+    /// The same in `group`, where there is one.
+    ///
+    /// # Errors
+    /// As [`Mailrace::start`].
+    pub fn start_in(group: Option<&Group>, options: &MailraceOptions) -> Result<Self> {
         let mut command = Command::new(&options.binary);
         command.arg("serve").args(["--listen", "127.0.0.1:0", "--hostname", "mx.bench.example"]);
         command.args(["--durability", options.durability.name(), "--cores", &list_of_cores(&options.cores)]);
         command.arg("--data-dir").arg(&options.data_dir).args(&options.arguments);
-        let mut process = ServerProcess::start(command, &options.cores.0)?;
+        let mut process = ServerProcess::start_in(group, command, &options.cores.0)?;
         let ready = process.wait_for(|line| Event::parse(line).filter(|event| event.name == "ready"))?;
         let address =
             ready.fields.get("listen").and_then(|addresses| addresses.split(',').next()?.parse().ok());

@@ -17,6 +17,7 @@ use crate::compare::catalogue::Found;
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::floor::{self, Floor};
+use crate::group::GroupHome;
 use crate::host::Host;
 use crate::mailrace::{Durability, Totals};
 use crate::stats::Spread;
@@ -138,6 +139,7 @@ pub fn run(options: &SmtpSourceOptions, progress: &mut dyn FnMut(&str)) -> Resul
         options,
         postfix_missing: found.as_ref().and_then(|found| contender::postfix(found).err()),
         found,
+        groups: GroupHome::find(),
         workspace: Workspace::new(&options.parent_dir, options.afterwards)?,
         driver: String::new(),
     };
@@ -167,6 +169,7 @@ struct Comparison<'a> {
     options: &'a SmtpSourceOptions,
     /// What was unpacked, where Postfix is to be measured.
     found: Option<Found>,
+    groups: std::result::Result<GroupHome, String>,
     postfix_missing: Option<String>,
     workspace: Workspace,
     driver: String,

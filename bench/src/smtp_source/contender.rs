@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::{Comparison, Connections, Run};
 use crate::compare::catalogue::{Found, PEERS, Peer};
 use crate::compare::server::{Hall, Server};
-use crate::compare::tree;
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::mailrace::{Mailrace, MailraceOptions};
@@ -99,11 +98,12 @@ impl Comparison<'_> {
             mailrace: &self.options.mailrace,
             arguments: &self.options.arguments,
             cores: &self.options.server_cores,
+            groups: &self.groups,
             found,
         };
         let server = Server::start(&postfix(found).map_err(failed)?, &hall, directory.clone())?;
         let messages = (self.messages(connections) / POSTFIX_PART).max(1);
-        let cpu_time = || Ok(tree::cpu_time(server.pid));
+        let cpu_time = || Ok(server.extent().cpu_time());
         let run = self.drive(server.address, cpu_time, connections, messages);
         server.stop()?;
         self.workspace.put_aside(&directory)?;

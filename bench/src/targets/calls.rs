@@ -13,6 +13,7 @@ use super::table::How;
 use super::{Findings, TargetsOptions};
 use crate::ceiling::shape::Shape;
 use crate::compare::counting::{self, Counts};
+use crate::compare::tree::Extent;
 use crate::cpu;
 use crate::error::Result;
 use crate::load::Refinements;
@@ -131,7 +132,7 @@ fn driven_and_counted(
 /// Counts in the window, but for the time perf takes to begin.
 fn count(pid: u32, (from, to): (Instant, Instant), file: PathBuf) -> OrReason<Counted> {
     std::thread::sleep(from.saturating_duration_since(Instant::now()));
-    let time = counting::while_counting(&[pid.to_string()], &file, || {
+    let time = counting::while_counting(Extent { group: None, root: pid }, &file, || {
         let began = Instant::now();
         std::thread::sleep(to.saturating_duration_since(began));
         began.elapsed()

@@ -62,11 +62,16 @@ fn run_mailin(
     shape: &Shape,
 ) -> Result<LoadReport> {
     stage.in_directory(|stage, directory| {
-        let hall =
-            Hall { mailrace: &options.mailrace, arguments: &options.arguments, cores: stage.core(), found };
+        let hall = Hall {
+            mailrace: &options.mailrace,
+            arguments: &options.arguments,
+            cores: stage.core(),
+            // It is one process, which the load follows by itself.
+            groups: &Err(String::new()),
+            found,
+        };
         let server = Server::start(peer, &hall, directory.to_owned())?;
-        // A single process, so that the load can follow its processor time.
-        let load = stage.drive(shape, server.address, server.pid, &Default::default())?;
+        let load = stage.drive(shape, server.address, server.extent().root, &Default::default())?;
         server.stop()?;
         Ok(load)
     })

@@ -159,7 +159,8 @@ impl TargetsReport {
 
     /// A line a target; where it has several figures, each on a line of its own below it.
     fn table(&self) -> Table {
-        let columns = ["", "what", "verdict", "measured", "of", "bound", "goal", "compared with"];
+        let columns =
+            ["row", "what", "verdict", "measured", "unit, or why not", "bound", "goal", "compared with"];
         let mut table = Table::new(&columns);
         for Outcome { target, verdict, parts } in &self.outcomes {
             let line = |words: Cell, measured: Cell, of: Cell| {
