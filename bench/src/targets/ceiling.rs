@@ -247,8 +247,8 @@ fn page(cells: &[Cell]) -> Page {
             seen.push(Seen::new(format!("{}, mailrace {}", cell.shape, mode.name()), loads));
         }
     }
-    let words = "The bare sink answers from a can and looks only for the end of data; it shares a core with nothing, \
-                 as mailrace does. One message is under way on each connection.";
+    let words = "Each server has one core to itself. The bare sink answers from a can and looks only for the end of data. \
+                 One message is under way on each connection.";
     let mut page = runs::page("Beside the bare sink", words.into(), &seen);
     let disk: Vec<Vec<Floor>> =
         cells.first().map_or(Vec::new(), |cell| cell.rounds.iter().map(|round| round.disk.clone()).collect());
@@ -279,6 +279,7 @@ fn disk_table(rounds: &[Vec<Floor>]) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::TARGETS;
     use super::*;
     use crate::report::Verdict;
 
@@ -292,6 +293,15 @@ mod tests {
         assert_eq!(met(&[How::LockstepSync]).len(), 2);
         assert_eq!(met(&[How::LargeShare]), [("64KiBx64".to_owned(), 1), ("1MiBx16".to_owned(), 1)]);
         assert!(met(&[How::Age]).is_empty());
+    }
+
+    #[test]
+    fn the_bounds_are_those_of_the_table() {
+        for Demand { how, at_most, goal, .. } in DEMANDS {
+            let target = &TARGETS[how.number() - 1];
+            assert!(target.bound.contains(&format!("at most {at_most} times")), "{target:?}");
+            assert!(target.goal.starts_with(&format!("{goal} times")), "{target:?}");
+        }
     }
 
     #[test]
