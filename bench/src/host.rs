@@ -47,6 +47,22 @@ fn field(text: &str, name: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
+/// Why `count` connections cannot be held, by a load and a server as processes of their own, and what to do; nothing
+/// when they can.
+pub fn descriptors_lacking(count: u64) -> Option<String> {
+    let hard = getrlimit(Resource::Nofile).maximum?;
+    let needed = count + DESCRIPTORS_BESIDE;
+    (hard < needed).then(|| {
+        format!(
+            "{count} connections need {needed} descriptors a process, and the hard limit is {hard}: raise it \
+             (ulimit -Hn {needed})"
+        )
+    })
+}
+
+/// Descriptors a process has beside its connections, with room to spare.
+const DESCRIPTORS_BESIDE: u64 = 500;
+
 /// Sees to it that `count` descriptors can be open at once.
 ///
 /// # Errors

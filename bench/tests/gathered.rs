@@ -1,5 +1,7 @@
 //! Runs that begin with all connections greeted, and visits that bring no mail.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use mailrace_bench::error::Error;
@@ -88,4 +90,45 @@ fn visits_are_counted_and_bring_no_mail() {
         assert!(report.summary().contains("visits/s"), "{}", report.summary());
         assert!(report.text_to_250_us.min >= report.connect_us.min, "timed from connect: {report:?}");
     }
+}
+
+#[test]
+fn a_connection_that_is_closed_in_the_silence_is_opened_again_before_the_run() {
+    // Two connections are greeted, one of which is then closed; the third takes its place.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let server = std::thread::spawn(move || {
+        let greet = || {
+            let (mut socket, _) = listener.accept().expect("a connection");
+            socket.write_all(b"220 x\r\n").expect("written");
+            assert!(socket.read(&mut [0; 100]).expect("EHLO") > 0);
+            socket
+        };
+        // Only the second EHLO is answered at first, so the run cannot begin before the close.
+        let (mut first, mut second) = (greet(), greet());
+        second.write_all(b"250 x\r\n").expect("written");
+        drop(second);
+        let mut third = greet();
+        for socket in [&mut first, &mut third] {
+            socket.write_all(b"250 x\r\n").expect("written");
+        }
+        for socket in [&mut first, &mut third] {
+            for reply in [&b"250 a\r\n250 b\r\n354 c\r\n"[..], b"250 d\r\n221 e\r\n"] {
+                assert!(socket.read(&mut [0; 9000]).expect("a message") > 0);
+                socket.write_all(reply).expect("written");
+            }
+        }
+    });
+    let options = LoadOptions {
+        target: address,
+        cores: Vec::new(),
+        messages_per_connection: Some(1),
+        pipelining: Pipelining::Always,
+        ..options(&sink(), 2)
+    };
+    let report = load::run_refined(&options, &gathered()).expect("a run");
+    server.join().expect("the server's script");
+    assert_eq!((report.messages.accepted, report.connections_opened), (2, 3));
+    let failures: Vec<&str> = report.failures.keys().map(String::as_str).collect();
+    assert_eq!(failures, ["closed before the reply to nothing"]);
 }

@@ -8,8 +8,14 @@
 //! Each row of the table is kept as it was set. A row that was not asked for, that no benchmark measures or whose
 //! measurement failed says so and why: a figure taken under other conditions than the row's would be no answer.
 
+pub mod age;
+pub mod crowd;
+pub mod flood;
 mod floor;
+mod ground;
+pub mod idle;
 mod outcome;
+pub mod shards;
 mod smtp_source;
 mod table;
 

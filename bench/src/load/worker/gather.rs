@@ -2,6 +2,7 @@
 
 use super::Worker;
 use crate::load::account::Window;
+use crate::load::connection::Connection;
 use crate::load::gathering::{Beginning, Gathering};
 
 /// Connections of one thread that may be on their way to a greeting at once: far fewer than a server's backlog.
@@ -27,6 +28,7 @@ pub(super) struct Gather<'a> {
     /// Connections that are greeted and silent.
     greeted_count: usize,
     greeted_max: usize,
+    reported_count: usize,
 }
 
 impl Gather<'_> {
@@ -44,8 +46,28 @@ impl<'a> Worker<'a> {
         self.supply = self.supply.held();
         self.account.measure_in(Window::NEVER);
         let window = std::mem::replace(&mut self.options.window, Window::NEVER);
-        self.start = Start::Gathering(Gather { gathering, window, greeted_count: 0, greeted_max: 0 });
+        self.start = Start::Gathering(Gather {
+            gathering,
+            window,
+            greeted_count: 0,
+            greeted_max: 0,
+            reported_count: 0,
+        });
         self
+    }
+
+    /// A session has become idle.
+    pub(super) fn note_rest(&mut self) {
+        if let Start::Gathering(gather) = &mut self.start {
+            gather.greeted_count += 1;
+        }
+    }
+
+    /// A connection has ended, perhaps one that was idle.
+    pub(super) fn note_end(&mut self, connection: &Connection) {
+        if let (Start::Gathering(gather), true) = (&mut self.start, connection.session.is_idle()) {
+            gather.greeted_count -= 1;
+        }
     }
 
     /// Whether as many connections are being opened as may be at once.
@@ -69,12 +91,10 @@ impl<'a> Worker<'a> {
     /// Once a turn: says how many are greeted, and lets the run begin when it is time.
     pub(super) fn gather(&mut self, now: u64) {
         let Start::Gathering(gather) = &mut self.start else { return };
-        let sessions = self.slots.iter().flatten().map(|connection| &connection.session);
-        let greeted_count = sessions.filter(|session| session.is_idle()).count();
-        gather.gathering.report(gather.greeted_count, greeted_count);
-        gather.greeted_count = greeted_count;
-        if greeted_count > gather.greeted_max || greeted_count == self.slots.len() {
-            gather.greeted_max = greeted_count;
+        gather.gathering.report(gather.reported_count, gather.greeted_count);
+        gather.reported_count = gather.greeted_count;
+        if gather.greeted_count > gather.greeted_max || gather.greeted_count == self.slots.len() {
+            gather.greeted_max = gather.greeted_count;
             self.decided_at = now;
         }
         if let Some(at) = gather.begins_at().filter(|at| *at <= now) {

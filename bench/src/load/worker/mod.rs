@@ -311,6 +311,7 @@ impl<'a> Worker<'a> {
 
     fn end(&mut self, slot: usize, connection: &Connection, ending: Ending) {
         self.open_count -= 1;
+        self.note_end(connection);
         let now = self.now();
         match ending {
             Ending::AsAgreed if self.opens_on_demand() => return self.vacant.push(slot),
