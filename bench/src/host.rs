@@ -4,6 +4,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::stats::thousands;
 
 /// What identifies a host in a report.
 #[derive(Clone, Debug, Serialize)]
@@ -54,10 +55,16 @@ pub fn descriptors_lacking(count: u64) -> Option<String> {
     let needed = count + DESCRIPTORS_BESIDE;
     (hard < needed).then(|| {
         format!(
-            "{count} connections need {needed} descriptors a process, and the hard limit is {hard}: raise it \
-             (ulimit -Hn {needed})"
+            "{} connections need {} descriptors a process, and the hard limit is {}: raise it (ulimit -Hn {needed})",
+            in_words(count),
+            in_words(needed),
+            in_words(hard),
         )
     })
+}
+
+fn in_words(count: u64) -> String {
+    thousands(&count.to_string())
 }
 
 /// Descriptors a process has beside its connections, with room to spare.
@@ -84,6 +91,13 @@ pub fn raise_descriptor_limit(count: u64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_beyond_the_descriptor_limit_are_lacking_and_the_remedy_is_named() {
+        let reason = descriptors_lacking(u64::MAX / 2);
+        assert!(reason.is_none_or(|reason| reason.contains("ulimit -Hn 9223372036854776307")));
+        assert_eq!(descriptors_lacking(1), None);
+    }
 
     #[test]
     fn fields_are_found_by_their_whole_name() {

@@ -230,12 +230,14 @@ fn findings(age: Age, rounds: &[(Found, Found)]) -> Findings {
     let segments = |log: fn(&(Found, Found)) -> usize| {
         let counts = rounds.iter().map(log);
         let (least, most) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
-        if least == most { count(least) } else { format!("{} to {}", count(least), count(most)) }
+        match (least, most) {
+            (1, 1) => "1 segment".into(),
+            _ if least == most => format!("{} segments", count(least)),
+            _ => format!("{} to {} segments", count(least), count(most)),
+        }
     };
     let (young, old) = (segments(|round| round.0.segments), segments(|round| round.1.segments));
-    let unit = format!(
-        "times that with {young} segment(s), {old} in the old log; the same is at most {TIMES_YOUNG_MAX}"
-    );
+    let unit = format!("times: {old} against {young}; at most {TIMES_YOUNG_MAX} is the same");
     for (name, cost) in COSTS {
         let part = Part::held(name, ground::ratios(rounds, cost), Limit::AtMost(TIMES_YOUNG_MAX), &unit);
         findings.add(How::Age, part);
@@ -243,7 +245,7 @@ fn findings(age: Age, rounds: &[(Found, Found)]) -> Findings {
     let mut page = ground::page(
         "mailrace, age of the log",
         format!(
-            "4 KiB, sync, {} kept connections, closed loop, appended to a copy of the young log ({young} segment(s) \
+            "4 KiB, sync, {} kept connections, closed loop, appended to a copy of the young log ({young} \
              when it began) and to the old one ({old}).",
             age.connections
         ),

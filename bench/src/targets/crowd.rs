@@ -31,6 +31,8 @@ impl Crowd {
 
 /// Processor time per message of many by that of few, at most.
 const TIMES_FEW_MAX: f64 = 1.5;
+/// Messages that each of many connections sends in a window of a closed loop, on average, at least.
+const MESSAGES_EACH_MIN: u64 = 2;
 
 /// Measures both loops over both numbers of connections in each round.
 ///
@@ -59,6 +61,20 @@ pub fn measure(options: &TargetsOptions, crowd: Crowd, progress: &mut dyn FnMut(
     Ok(findings(crowd, &closed, &open, rate.unwrap_or_default()))
 }
 
+/// A window of a closed loop must see a few messages of each connection: else their share of a burst that began
+/// before it decides what they cost. In the open loop no more than the rate is asked for.
+fn too_short(crowd: Crowd, rounds: &[(Run, Run)]) -> Option<String> {
+    let is_short = |run: &Run| {
+        !run.load.is_open_loop() && run.load.messages.accepted < MESSAGES_EACH_MIN * crowd.many as u64
+    };
+    rounds.iter().any(|(_, many)| is_short(many)).then(|| {
+        format!(
+            "fewer than {MESSAGES_EACH_MIN} messages of each of {} connections in a run: give a longer --duration",
+            count(crowd.many)
+        )
+    })
+}
+
 /// All connections are greeted first.
 pub(super) fn gathered() -> Refinements {
     Refinements { opening: Opening::Gathered { idle: Duration::ZERO }, ..Refinements::default() }
@@ -69,7 +85,10 @@ fn findings(crowd: Crowd, closed: &[(Run, Run)], open: &[(Run, Run)], rate: f64)
     let unit = format!("times that at {}", count(crowd.few));
     let at_rate = format!("open loop, {} offered to both", per_second(rate));
     for (name, rounds) in [(at_rate.as_str(), open), ("closed loop", closed)] {
-        let part = Part::held(name, ratios(rounds, Run::cpu_us), Limit::AtMost(TIMES_FEW_MAX), &unit);
+        let part = match too_short(crowd, rounds) {
+            Some(reason) => Part::open(name, reason),
+            None => Part::held(name, ratios(rounds, Run::cpu_us), Limit::AtMost(TIMES_FEW_MAX), &unit),
+        };
         findings.add(How::CrowdCpu, part);
     }
     let names = |pace: &str| [crowd.few, crowd.many].map(|n| format!("{pace}, {} connections", count(n)));
