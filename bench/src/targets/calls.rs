@@ -4,6 +4,7 @@
 //! begins when the warm-up is over; what was counted is divided by the messages of that time.
 
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use super::outcome::{Limit, Part};
@@ -117,27 +118,33 @@ fn driven_and_counted(
 ) -> Result<(LoadReport, OrReason<Counted>)> {
     let pace = Pace::Open { rate: cell.offered, arrivals: Arrivals::Constant };
     let refinements = Refinements { pace, ..Refinements::default() };
-    let from = Instant::now() + options.warm_up();
-    let window = (from, from + options.duration);
     let (file, pid) = (stage.file("perf.csv"), mailrace.pid());
+    let (tell, told) = channel();
     let (load, counted) = std::thread::scope(|scope| {
-        let count = || cpu::with_cores(&options.load_cores.0, || count(pid, window, file));
+        let count = move || cpu::with_cores(&options.load_cores.0, || count(pid, options, &told, file));
         let counting = scope.spawn(count);
-        let load = stage.drive(&cell.shape, mailrace.address(), pid, &refinements);
+        let begins = &mut || {
+            // It fails only when counting has ended early, which then has its reason to give.
+            let _ = tell.send(Instant::now());
+        };
+        let load = stage.drive_telling(&cell.shape, mailrace.address(), pid, &refinements, begins);
+        drop(tell);
         (load, counting.join().expect("the counting thread panicked"))
     });
     Ok((load?, counted?))
 }
 
-/// Counts in the window, but for the time perf takes to begin.
-fn count(pid: u32, (from, to): (Instant, Instant), file: PathBuf) -> OrReason<Counted> {
+/// Counts in the window, but for the time perf takes to begin. `told` says when the warm-up begins.
+fn count(pid: u32, options: &TargetsOptions, told: &Receiver<Instant>, file: PathBuf) -> OrReason<Counted> {
+    let began = told.recv().map_err(|_| "the run never began".to_owned())?;
+    let from = began + options.warm_up();
     std::thread::sleep(from.saturating_duration_since(Instant::now()));
     let time = counting::while_counting(Extent { group: None, root: pid }, &file, || {
         let began = Instant::now();
-        std::thread::sleep(to.saturating_duration_since(began));
+        std::thread::sleep((from + options.duration).saturating_duration_since(began));
         began.elapsed()
     })?;
-    if time < (to - from) / COUNTED_PART {
+    if time < options.duration / COUNTED_PART {
         return Err("perf began when the run was nearly over: give it a longer --duration".into());
     }
     Ok(Counted { file, time })

@@ -9,13 +9,19 @@
 //! Each row of the table is kept as it was set. A row that was not asked for, that no benchmark measures or whose
 //! measurement failed says so and why: a figure taken under other conditions than the row's would be no answer.
 
+pub mod age;
 mod calls;
 mod ceiling;
+pub mod crowd;
+pub mod flood;
 mod floor;
+mod ground;
 mod half_rate;
+pub mod idle;
 mod mailin;
 mod outcome;
 mod runs;
+pub mod shards;
 mod smtp_source;
 mod stage;
 mod table;

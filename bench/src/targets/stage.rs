@@ -10,6 +10,7 @@ use super::TargetsOptions;
 use crate::ceiling::bare::{BareKind, BareSink};
 use crate::ceiling::shape::Shape;
 use crate::error::Result;
+use crate::load::gathering::Opening;
 use crate::load::report::LoadReport;
 use crate::load::script::MailShape;
 use crate::load::{self, Amount, LoadOptions, Refinements};
@@ -121,7 +122,7 @@ impl<'a> Stage<'a> {
         Ok(load)
     }
 
-    /// Drives the server of process `pid`.
+    /// Drives the server of process `pid`; the run begins when all connections are greeted.
     ///
     /// # Errors
     /// As a run of load.
@@ -132,7 +133,24 @@ impl<'a> Stage<'a> {
         pid: u32,
         refinements: &Refinements,
     ) -> Result<LoadReport> {
-        load::run_refined(&self.load(shape, target, pid, self.options.duration), refinements)
+        self.drive_telling(shape, target, pid, refinements, &mut || ())
+    }
+
+    /// The same; `begins` is called when the warm-up does.
+    ///
+    /// # Errors
+    /// As a run of load.
+    pub(super) fn drive_telling(
+        &self,
+        shape: &Shape,
+        target: SocketAddr,
+        pid: u32,
+        refinements: &Refinements,
+        begins: &mut dyn FnMut(),
+    ) -> Result<LoadReport> {
+        let opening = Opening::Gathered { idle: Duration::ZERO };
+        let refinements = Refinements { opening, ..refinements.clone() };
+        load::run_gathered(&self.load(shape, target, pid, self.options.duration), &refinements, begins)
     }
 
     /// A load of `shape`, measured for `duration`.

@@ -5,6 +5,11 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
+use super::age::{self, Age};
+use super::crowd::{self, Crowd};
+use super::flood::{self, Flood};
+use super::idle::{self, Idle};
+use super::shards::{self, Shards};
 use super::{Findings, TargetsOptions, calls, ceiling, floor, half_rate, mailin, smtp_source};
 use crate::error::Result;
 
@@ -136,7 +141,11 @@ impl Group {
             Self::Floor => floor::measure(options, progress),
             Self::HalfRate => half_rate::measure(options, progress),
             Self::Calls => calls::measure(options, rows, progress),
-            _ => Ok(Findings::open(rows, "no benchmark measures it yet")),
+            Self::Crowd => crowd::measure(options, Crowd::AS_SET, progress),
+            Self::Idle => idle::measure(options, Idle::AS_SET, progress),
+            Self::Shards => shards::measure(options, Shards::AS_SET, progress),
+            Self::Flood => flood::measure(options, Flood::AS_SET, progress),
+            Self::Age => age::measure(options, Age::AS_SET, progress),
         }
     }
 }
