@@ -4,6 +4,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::stats::thousands;
 
 /// What identifies a host in a report.
 #[derive(Clone, Debug, Serialize)]
@@ -47,6 +48,28 @@ fn field(text: &str, name: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
+/// Why `count` connections cannot be held, by a load and a server as processes of their own, and what to do; nothing
+/// when they can.
+pub fn descriptors_lacking(count: u64) -> Option<String> {
+    let hard = getrlimit(Resource::Nofile).maximum?;
+    let needed = count + DESCRIPTORS_BESIDE;
+    (hard < needed).then(|| {
+        format!(
+            "{} connections need {} descriptors a process, and the hard limit is {}: raise it (ulimit -Hn {needed})",
+            in_words(count),
+            in_words(needed),
+            in_words(hard),
+        )
+    })
+}
+
+fn in_words(count: u64) -> String {
+    thousands(&count.to_string())
+}
+
+/// Descriptors a process has beside its connections, with room to spare.
+const DESCRIPTORS_BESIDE: u64 = 500;
+
 /// Sees to it that `count` descriptors can be open at once.
 ///
 /// # Errors
@@ -68,6 +91,13 @@ pub fn raise_descriptor_limit(count: u64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_beyond_the_descriptor_limit_are_lacking_and_the_remedy_is_named() {
+        let reason = descriptors_lacking(u64::MAX / 2);
+        assert!(reason.is_none_or(|reason| reason.contains("ulimit -Hn 9223372036854776307")));
+        assert_eq!(descriptors_lacking(1), None);
+    }
 
     #[test]
     fn fields_are_found_by_their_whole_name() {

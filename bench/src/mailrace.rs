@@ -113,6 +113,14 @@ impl Mailrace {
         self.process.pid()
     }
 
+    /// Octets it has caused to be written to disk so far, by proc(5); `None` where the system does not tell.
+    ///
+    /// A page counts when it becomes dirty, or when it is written past the page cache.
+    pub fn written_octets(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/io", self.pid())).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok())
+    }
+
     /// Stops it and takes its totals.
     ///
     /// # Errors

@@ -70,12 +70,21 @@ impl Workspace {
     /// # Errors
     /// When the file system cannot be synced, or a directory not be deleted.
     pub fn put_aside(&self, directory: &Path) -> Result<()> {
-        let attempt = |e| Error::system(format!("sync the file system of {}", self.root.display()), e);
-        let space = rustix::fs::statvfs(&self.root).map_err(|e| attempt(e.into()))?;
+        let attempt = |e| Error::system(format!("see the space left at {}", self.root.display()), e);
+        let space = rustix::fs::statvfs(&self.root).map_err(attempt)?;
         if space.f_bavail * space.f_frsize < FREE_SPACE_MIN && !self.is_kept && directory.exists() {
             std::fs::remove_dir_all(directory)
                 .map_err(|e| Error::system(format!("delete {}", directory.display()), e))?;
         }
+        self.write_out()
+    }
+
+    /// Writes out what stands in the page cache for this file system.
+    ///
+    /// # Errors
+    /// When it cannot be synced.
+    pub fn write_out(&self) -> Result<()> {
+        let attempt = |e| Error::system(format!("sync the file system of {}", self.root.display()), e);
         let root = File::open(&self.root).map_err(attempt)?;
         rustix::fs::syncfs(&root).map_err(|e| attempt(e.into()))
     }

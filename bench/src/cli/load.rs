@@ -9,10 +9,11 @@ use std::time::Duration;
 use super::JsonArgument;
 use crate::error::{Error, Result};
 use crate::load::content::{Content, Corpus, SizeShare, parse_sizes};
+use crate::load::gathering::Opening;
 use crate::load::highest_rate::{self, Goal, Trial};
 use crate::load::pace::{Arrivals, Pace};
 use crate::load::script::MailShape;
-use crate::load::session::Pipelining;
+use crate::load::session::{Errand, Pipelining};
 use crate::load::{self, Amount, LoadOptions, Refinements};
 use crate::units::{CoreList, parse_duration};
 
@@ -55,6 +56,15 @@ pub(super) struct LoadArguments {
     /// The bound for --find-max
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "find_max")]
     p99: Option<Duration>,
+    /// Before the first message, open all connections and say EHLO on each: none of that is in the figures
+    #[arg(long)]
+    ramp: bool,
+    /// After that, let all of them be silent for so long (implies --ramp)
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    idle: Option<Duration>,
+    /// Send no mail: connect, EHLO, QUIT. Each visit is counted like a message, its 221 like the 250
+    #[arg(long, conflicts_with_all = ["reuse", "recipients", "size", "corpus", "ledger", "ramp", "idle"])]
+    visit: bool,
     /// Connect from these addresses in turn: one, or a range such as 127.0.0.1-127.0.0.8; repeat it for several
     #[arg(long, value_name = "ADDR", value_parser = parse_sources)]
     source: Vec<Sources>,
@@ -189,6 +199,12 @@ fn refinements(arguments: &LoadArguments) -> Result<Refinements> {
         ledger: arguments.ledger.clone(),
         seed: arguments.seed,
         minds_listen_queue: arguments.mind_listen_queue,
+        opening: match (arguments.idle, arguments.ramp) {
+            (Some(idle), _) => Opening::Gathered { idle },
+            (None, true) => Opening::Gathered { idle: Duration::ZERO },
+            (None, false) => Opening::AtOnce,
+        },
+        errand: if arguments.visit { Errand::Visit } else { Errand::Mail },
         shows_progress: std::io::stderr().is_terminal(),
     })
 }

@@ -81,12 +81,27 @@ fn take_here(target: SocketAddr, server: Extent<'_>, file: &Path) -> Result<Coun
     std::thread::sleep(Duration::from_millis(20));
     let sent = while_counting(server, file, || PACE.run(&mut sessions, &script).map_err(refused))?;
     sent?;
+    read(file, f64::from(PACE.count))
+}
+
+/// The counts in `file`, of `messages` messages.
+///
+/// # Errors
+/// Says why there are none.
+pub(crate) fn read(file: &Path, messages: f64) -> Result<Counts, String> {
     let text = std::fs::read_to_string(file).map_err(|e| format!("perf's counts cannot be read: {e}"))?;
-    parse(&text).ok_or_else(|| format!("perf counted no system calls: {}", text.trim()))
+    parse(&text, messages).ok_or_else(|| format!("perf counted no system calls: {}", text.trim()))
 }
 
 /// Runs `send` while perf counts; its counts are then in `file`.
-fn while_counting<T>(server: Extent<'_>, file: &Path, send: impl FnOnce() -> T) -> Result<T, String> {
+///
+/// # Errors
+/// Says why nothing could be counted; then `send` was not run.
+pub(crate) fn while_counting<T>(
+    server: Extent<'_>,
+    file: &Path,
+    send: impl FnOnce() -> T,
+) -> Result<T, String> {
     let mut perf = Command::new("perf");
     perf.args(["stat", "-x", ",", "-o"]).arg(file);
     for event in EVENTS {
@@ -114,10 +129,10 @@ fn while_counting<T>(server: Extent<'_>, file: &Path, send: impl FnOnce() -> T) 
 }
 
 /// Lines are `count,unit,event,...`; what perf could not count is no number.
-fn parse(text: &str) -> Option<Counts> {
+fn parse(text: &str, messages: f64) -> Option<Counts> {
     let count = |event: &str| {
         let line = text.lines().find(|line| line.split(',').nth(2) == Some(event))?;
-        line.split(',').next()?.parse::<f64>().ok().map(|count| count / f64::from(PACE.count))
+        line.split(',').next()?.parse::<f64>().ok().map(|count| count / messages)
     };
     let syscalls = count(SYSCALLS)?;
     Some(Counts {
@@ -136,9 +151,9 @@ mod tests {
     fn counts_are_per_message_and_what_was_not_counted_is_not_zero() {
         let text = "# started\n\n4000,,raw_syscalls:sys_enter,9,100.00,,\n0,,syscalls:sys_enter_fsync,9,1,,\n\
                     400,,syscalls:sys_enter_fdatasync,9,1,,\n<not counted>,,io_uring:io_uring_submit_req,0,1,,\n";
-        let counts = parse(text).expect("counts");
+        let counts = parse(text, 400.0).expect("counts");
         assert_eq!((counts.syscalls, counts.sync_syscalls), (Some(10.0), Some(1.0)));
         assert_eq!((counts.ext4_syncs, counts.uring_operations, counts.syncs()), (None, None, Some(1.0)));
-        assert!(parse("<not supported>,,raw_syscalls:sys_enter,0,1,,\n").is_none());
+        assert!(parse("<not supported>,,raw_syscalls:sys_enter,0,1,,\n", 1.0).is_none());
     }
 }

@@ -23,6 +23,17 @@ pub struct Window {
 }
 
 impl Window {
+    /// One that does not begin.
+    pub const NEVER: Self = Self { measure_from: u64::MAX, measure_to: None };
+
+    /// The same, with the zero of its times at `at`.
+    pub fn starting(self, at: u64) -> Self {
+        Self {
+            measure_from: self.measure_from.saturating_add(at),
+            measure_to: self.measure_to.map(|to| to.saturating_add(at)),
+        }
+    }
+
     fn holds(self, at: u64) -> bool {
         at >= self.measure_from && self.measure_to.is_none_or(|to| at < to)
     }
@@ -63,6 +74,11 @@ impl<'a> Account<'a> {
             measured: (0, 0),
             published: 0,
         }
+    }
+
+    /// The window is `window` from now on, before any has begun.
+    pub fn measure_in(&mut self, window: Window) {
+        self.window = window;
     }
 
     /// Once a turn: sees the window begin and end, and writes out what the turn before has brought.

@@ -2,6 +2,7 @@
 //!
 //! - `session` is the dialogue without I/O, `reply` its input and `script` its output;
 //! - `content` and `text` are what is sent, `pace` is when;
+//! - `gathering` is where the threads of a run that begins with all connections greeted wait for one another;
 //! - `connection` puts a socket under a session, `worker` drives all connections of one thread;
 //! - `listen_queue` keeps connections from being opened faster than the server takes them, where that is asked for;
 //! - `supply` says what is still to be sent, `account` and `tally` count what came of it, `report` makes it readable;
@@ -13,6 +14,7 @@
 pub mod account;
 pub mod connection;
 pub mod content;
+pub mod gathering;
 pub mod highest_rate;
 pub mod listen_queue;
 pub mod pace;
@@ -39,11 +41,12 @@ use crate::ledger::{self, LedgerWriter};
 use crate::{cpu, host};
 use account::{Account, Window};
 use content::Content;
+use gathering::{Gathering, Opening};
 use pace::{Pace, Schedule};
 use progress::Progress;
 use report::LoadReport;
 use script::{MailShape, Script};
-use session::{Manner, Pipelining};
+use session::{Errand, Manner, Pipelining};
 use supply::Supply;
 use tally::Tally;
 use worker::{Worker, WorkerOptions, WorkerResult};
@@ -107,6 +110,10 @@ pub struct Refinements {
     pub seed: u64,
     /// Whether a connection is opened only while the server's listen queue has room, which only this machine tells.
     pub minds_listen_queue: bool,
+    /// When the first message may be sent.
+    pub opening: Opening,
+    /// What connections are opened for.
+    pub errand: Errand,
     /// Whether to tell once a second on standard error how far the run is.
     pub shows_progress: bool,
 }
@@ -124,42 +131,103 @@ pub fn run(options: &LoadOptions) -> Result<LoadReport> {
 /// # Errors
 /// As [`run`], and when the ledger cannot be written.
 pub fn run_refined(options: &LoadOptions, refinements: &Refinements) -> Result<LoadReport> {
+    run_gathered(options, refinements, &mut || ())
+}
+
+/// Runs the load to its end; with [`Opening::Gathered`], `meanwhile` is called at the end of the silence, when all
+/// connections are greeted and nothing has been sent.
+///
+/// # Errors
+/// As [`run_refined`].
+pub fn run_gathered(
+    options: &LoadOptions,
+    refinements: &Refinements,
+    meanwhile: &mut dyn FnMut(),
+) -> Result<LoadReport> {
     host::raise_descriptor_limit(options.connection_count as u64 + DESCRIPTORS_SPARE)?;
     if let Some(path) = &refinements.ledger {
         ledger::create(path)?;
     }
     let has_ledger = refinements.ledger.is_some();
     let script = Script::new(&options.mail, &refinements.content, has_ledger, refinements.seed)?;
-    let run_id = fastrand::u64(..);
     let thread_count = options.cores.len().clamp(1, options.connection_count.max(1));
     let accepted = AtomicU64::new(0);
-    let epoch = Instant::now();
-    let (results, server) = std::thread::scope(|scope| {
+    let gathering = Gathering::of(options.connection_count);
+    let (epoch, run_id) = (Instant::now(), fastrand::u64(..));
+    let task = Task { options, refinements, script: &script, epoch, run_id, accepted: &accepted };
+    let (results, start, server) = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..thread_count)
             .map(|index| {
-                let (script, accepted) = (&script, &accepted);
+                let (task, gathering) = (&task, &gathering);
                 scope.spawn(move || {
-                    let place = (index, thread_count);
-                    let supply = supply_of(options, refinements, place);
-                    let ledger = refinements.ledger.as_deref();
-                    let ledger = ledger.map(|path| LedgerWriter::open(path, run_id)).transpose()?;
-                    let account =
-                        Account::new(window(options.amount), supply.is_scheduled(), ledger, accepted);
-                    let options = worker_options(options, refinements, place);
-                    Worker::new(options, supply, account, script, epoch)?.run()
+                    let _attendance = gathering.attend();
+                    task.run((index, thread_count), gathering)
                 })
             })
             .collect();
         let progress = refinements.shows_progress.then(|| Progress::begin(scope, &accepted));
-        let watch = watch_server(options, epoch);
+        let start = begin(refinements.opening, &gathering, epoch, meanwhile);
+        let watch = start.at.and_then(|start| watch_server(options, start));
         let results: Vec<_> =
             threads.into_iter().map(|t| t.join().expect("a load thread panicked")).collect();
         drop(progress);
         let server = watch.and_then(ServerWatch::finish);
-        (results, server)
+        (results, start, server)
     });
     let results = results.into_iter().collect::<Result<Vec<WorkerResult>>>()?;
-    conclude(options, refinements, &results, server)
+    conclude(options, refinements, &results, start, server)
+}
+
+/// What all threads of a run share.
+struct Task<'a> {
+    options: &'a LoadOptions,
+    refinements: &'a Refinements,
+    script: &'a Script,
+    epoch: Instant,
+    run_id: u64,
+    accepted: &'a AtomicU64,
+}
+
+impl Task<'_> {
+    /// One thread's part.
+    fn run(&self, place: (usize, usize), gathering: &Gathering) -> Result<WorkerResult> {
+        let Self { options, refinements, .. } = *self;
+        let supply = supply_of(options, refinements, place);
+        let ledger = refinements.ledger.as_deref();
+        let ledger = ledger.map(|path| LedgerWriter::open(path, self.run_id)).transpose()?;
+        let account = Account::new(window(options.amount), supply.is_scheduled(), ledger, self.accepted);
+        let worker_options = worker_options(options, refinements, place);
+        let worker = Worker::new(worker_options, supply, account, self.script, self.epoch)?;
+        match refinements.opening {
+            Opening::AtOnce => worker.run(),
+            Opening::Gathered { .. } => worker.gathering_at(gathering).run(),
+        }
+    }
+}
+
+/// When a run began.
+#[derive(Clone, Copy)]
+struct Start {
+    /// The zero of its window; `None` when it never did.
+    at: Option<Instant>,
+    /// How long its connections took to be greeted, where it waited for them.
+    gathered_in: Option<Duration>,
+}
+
+/// Waits for the connections where the run is to, and says when it begins.
+fn begin(opening: Opening, gathering: &Gathering, epoch: Instant, meanwhile: &mut dyn FnMut()) -> Start {
+    /// Threads look at least ten times a second.
+    const NOTICE: Duration = Duration::from_millis(150);
+    let Opening::Gathered { idle } = opening else { return Start { at: Some(epoch), gathered_in: None } };
+    if !gathering.wait() {
+        return Start { at: None, gathered_in: None };
+    }
+    let gathered_in = Some(epoch.elapsed());
+    std::thread::sleep(idle);
+    meanwhile();
+    let start = epoch.elapsed() + NOTICE;
+    gathering.begin(u64::try_from(start.as_nanos()).unwrap_or(u64::MAX));
+    Start { at: Some(epoch + start), gathered_in }
 }
 
 /// Descriptors beside those of the connections.
@@ -206,7 +274,11 @@ fn worker_options(options: &LoadOptions, refinements: &Refinements, place: (usiz
         manner: Manner {
             pipelining: options.pipelining,
             recipient_count: options.mail.recipient_count,
-            messages_per_connection: options.messages_per_connection,
+            messages_per_connection: match refinements.errand {
+                Errand::Mail => options.messages_per_connection,
+                Errand::Visit => Some(1),
+            },
+            errand: refinements.errand,
         },
         window: window(options.amount),
         sources: refinements.sources.clone(),
@@ -245,12 +317,12 @@ impl ServerWatch {
 }
 
 /// Follows the window on the calling thread: until its end when it has one, else only its beginning.
-fn watch_server(options: &LoadOptions, epoch: Instant) -> Option<ServerWatch> {
+fn watch_server(options: &LoadOptions, start: Instant) -> Option<ServerWatch> {
     let pid = options.server_pid?;
     let Amount::For { warm_up, duration } = options.amount else { return ServerWatch::begin(pid) };
-    std::thread::sleep((epoch + warm_up).saturating_duration_since(Instant::now()));
+    std::thread::sleep((start + warm_up).saturating_duration_since(Instant::now()));
     let mut watch = ServerWatch::begin(pid)?;
-    std::thread::sleep((epoch + warm_up + duration).saturating_duration_since(Instant::now()));
+    std::thread::sleep((start + warm_up + duration).saturating_duration_since(Instant::now()));
     watch.mark_end();
     Some(watch)
 }
@@ -259,6 +331,7 @@ fn conclude(
     options: &LoadOptions,
     refinements: &Refinements,
     results: &[WorkerResult],
+    start: Start,
     server: Option<ProcessUse>,
 ) -> Result<LoadReport> {
     let mut tally = Tally::default();
@@ -273,7 +346,7 @@ fn conclude(
     let ended = results.iter().map(|r| r.measured.1).max().unwrap_or(0);
     let window = Duration::from_nanos(ended.saturating_sub(began));
     let cpu = results.iter().map(|r| r.cpu).sum();
-    let spent = report::Spent { window, cpu, threads: results.len() };
+    let spent = report::Spent { window, cpu, threads: results.len(), gathered_in: start.gathered_in };
     Ok(LoadReport::new(options, refinements, &tally, spent, server))
 }
 

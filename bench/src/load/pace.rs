@@ -67,6 +67,11 @@ impl Schedule {
         Self { until, ..self }
     }
 
+    /// The same, with its zero at `at`.
+    pub fn starting(self, at: u64) -> Self {
+        Self { next: self.next + at as f64, until: self.until.map(|until| until.saturating_add(at)), ..self }
+    }
+
     /// The time of the next message; `None` when there is none.
     pub fn peek(&self) -> Option<u64> {
         let at = self.next as u64;

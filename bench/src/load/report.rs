@@ -11,8 +11,9 @@ use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use serde::Serialize;
 
 use super::content::{Content, SizeShare};
+use super::gathering::Opening;
 use super::pace::{Arrivals, Pace};
-use super::session::Pipelining;
+use super::session::{Errand, Pipelining};
 use super::tally::{Failure, Messages, Tally};
 use super::{Amount, LoadOptions, ProcessUse, Refinements};
 use crate::host::Host;
@@ -26,6 +27,8 @@ pub struct LoadReport {
     pub host: Host,
     /// The measured window in seconds.
     pub window_s: f64,
+    /// Seconds until all connections were greeted; `null` unless the run waited for that.
+    pub gathered_s: Option<f64>,
     /// Messages of the window: decided in it in a closed loop, due in it in an open loop.
     pub messages: Messages,
     /// Messages that were due in the window and never sent: the server was slower than the schedule.
@@ -113,6 +116,10 @@ pub struct Input {
     duration_s: Option<f64>,
     count: Option<u64>,
     server_pid: Option<u32>,
+    /// `mail`, or `visit` where a visit stands for a message and its 221 for the 250.
+    pub errand: Errand,
+    /// Seconds that all connections were silent before the run began; `null` unless it waited for them.
+    idle_s: Option<f64>,
 }
 
 /// Processor time used in the window.
@@ -147,6 +154,8 @@ pub struct Spent {
     pub cpu: Duration,
     /// Threads.
     pub threads: usize,
+    /// Time until all connections were greeted, where the run waited for that.
+    pub gathered_in: Option<Duration>,
 }
 
 impl LoadReport {
@@ -168,11 +177,15 @@ impl LoadReport {
             input: Input::new(options, refinements),
             host: Host::this(),
             window_s,
+            gathered_s: spent.gathered_in.map(|time| time.as_secs_f64()),
             messages: tally.messages,
             unsent: tally.unsent,
             messages_overall: tally.messages_overall,
             rate,
-            megabytes_per_s: ratio(tally.completed_octets as f64, window_s) / 1e6,
+            megabytes_per_s: match refinements.errand {
+                Errand::Mail => ratio(tally.completed_octets as f64, window_s) / 1e6,
+                Errand::Visit => 0.0,
+            },
             time_to_250_us: Times::of(&tally.time_to_250),
             text_to_250_us: Times::of(&tally.text_to_250),
             connect_us: Times::of(&tally.connect),
@@ -190,36 +203,46 @@ impl LoadReport {
     /// A few lines for a person.
     pub fn summary(&self) -> String {
         let t = &self.time_to_250_us;
+        let (thing, things, begin, end) = match self.input.errand {
+            Errand::Mail => ("message", "messages", "the write of the text", "250"),
+            Errand::Visit => ("visit", "visits", "connect(2)", "221"),
+        };
         let mut text = format!(
-            "{}\n{:.0} messages/s, {:.1} MB/s: {} accepted, {} refused, {} lost in {:.2} s over {} connections\n\
-             time to 250 in us, from {}: p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0}\n\
-             load: {:.2} us of CPU per message, {:.2} cores busy\n",
+            "{}\n{:.0} {}/s, {:.1} MB/s: {} accepted, {} refused, {} lost in {:.2} s over {} connections\n\
+             time to {} in us, from {}: p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0}\n\
+             load: {:.2} us of CPU per {}, {:.2} cores busy\n",
             self.input.pace_in_words(),
             self.rate,
+            things,
             self.megabytes_per_s,
             self.messages.accepted,
             self.messages.refused,
             self.messages.lost,
             self.window_s,
             self.input.connections,
-            if self.is_open_loop() { "the scheduled time" } else { "the write of the text" },
+            end,
+            if self.is_open_loop() { "the scheduled time" } else { begin },
             t.p50,
             t.p90,
             t.p99,
             t.p999,
             t.max,
             self.load.cpu_us_per_message,
+            thing,
             self.load.cores_busy,
         );
+        if let Some(seconds) = self.gathered_s {
+            text += &format!("all connections were greeted after {seconds:.2} s, before the first message\n");
+        }
         if self.is_open_loop() {
             let t = &self.text_to_250_us;
             text += &format!(
-                "the same from the write of the text, as a closed loop has it: p50 {:.0}, p99 {:.0}, max {:.0}\n",
+                "the same from {begin}, as a closed loop has it: p50 {:.0}, p99 {:.0}, max {:.0}\n",
                 t.p50, t.p99, t.max
             );
         }
         if self.unsent > 0 {
-            text += &format!("never sent, though due: {} messages; the times leave them out\n", self.unsent);
+            text += &format!("never sent, though due: {} {things}; the times leave them out\n", self.unsent);
         }
         if self.connections_held > 0 {
             text += &format!(
@@ -229,7 +252,7 @@ impl LoadReport {
         }
         if let Some(server) = self.server {
             text += &format!(
-                "server: {:.2} us of CPU per message, {:.2} cores busy\n",
+                "server: {:.2} us of CPU per {thing}, {:.2} cores busy\n",
                 server.cpu_us_per_message, server.cores_busy
             );
         }
@@ -297,6 +320,11 @@ impl Input {
             duration_s: duration.map(|d| d.as_secs_f64()),
             count,
             server_pid: options.server_pid,
+            errand: refinements.errand,
+            idle_s: match refinements.opening {
+                Opening::AtOnce => None,
+                Opening::Gathered { idle } => Some(idle.as_secs_f64()),
+            },
         }
     }
 }

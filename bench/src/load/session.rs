@@ -6,6 +6,8 @@
 //! ```
 //! DATA stands last in its group (RFC 2920 section 3.1), so the text waits for the 354 in both.
 //!
+//! A visit is `220 EHLO | 250 QUIT | 221`.
+//!
 //! A session that has no message to send, and may get one later, is idle until [`Session::start`].
 
 use super::reply::ReplyLine;
@@ -25,6 +27,17 @@ pub enum Pipelining {
     Never,
 }
 
+/// What a connection is opened for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Errand {
+    /// Messages.
+    #[default]
+    Mail,
+    /// EHLO and QUIT. The visit takes the place of a message, and its 221 that of the 250.
+    Visit,
+}
+
 /// How every session of a run behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Manner {
@@ -34,6 +47,8 @@ pub struct Manner {
     pub recipient_count: u32,
     /// Messages after which a connection is ended by QUIT; `None` keeps it for the whole run.
     pub messages_per_connection: Option<u32>,
+    /// What its connections are opened for.
+    pub errand: Errand,
 }
 
 /// What became of a message.
@@ -199,7 +214,7 @@ impl Session {
                 (None, Next::Wait)
             }
             Stage::Reset => (None, self.begin_message(supply)),
-            Stage::Quit => (None, Next::Close),
+            Stage::Quit => (self.end_visit(is_good), Next::Close),
         }
     }
 
@@ -208,6 +223,7 @@ impl Session {
             self.current = self.claim(supply);
         }
         match (self.current, self.pipelines) {
+            (Some(_), _) if self.manner.errand == Errand::Visit => Next::Send(Piece::Quit),
             (None, _) if self.is_done(supply) => Next::Send(Piece::Quit),
             (None, _) => Next::Rest,
             (Some(_), true) => Next::Send(Piece::Envelope),
@@ -289,6 +305,12 @@ impl Session {
             _ => Piece::Reset,
         };
         (verdict, Next::Send(next))
+    }
+
+    fn end_visit(&mut self, is_good: bool) -> Option<(Verdict, Claim)> {
+        let is_visit = self.manner.errand == Errand::Visit;
+        let verdict = if is_good { Verdict::Accepted } else { Verdict::Refused };
+        is_visit.then(|| self.decide(verdict)).flatten()
     }
 
     /// Ends the message under way; the one behind it is the next.

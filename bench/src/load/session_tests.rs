@@ -3,8 +3,12 @@
 use super::super::pace::{Arrivals, Schedule};
 use super::*;
 
-const ALWAYS: Manner =
-    Manner { pipelining: Pipelining::Always, recipient_count: 1, messages_per_connection: None };
+const ALWAYS: Manner = Manner {
+    pipelining: Pipelining::Always,
+    recipient_count: 1,
+    messages_per_connection: None,
+    errand: Errand::Mail,
+};
 
 struct Dialogue {
     session: Session,
@@ -178,6 +182,19 @@ fn a_message_prepared_for_a_session_that_is_never_greeted_can_be_sent_by_another
     assert_eq!(d.hear(&["250"]), Next::Send(Piece::Envelope));
     assert_eq!((d.session.lost(), d.session.unsent()), (Some(claim), None));
     assert_eq!(d.hear(&["250", "250", "354"]), Next::Send(Piece::BodyThenQuit));
+}
+
+#[test]
+fn a_visit_ends_with_its_221_and_no_mail() {
+    let visit = Manner { errand: Errand::Visit, messages_per_connection: Some(1), ..ALWAYS };
+    for (farewell, verdict) in [("221", Verdict::Accepted), ("554", Verdict::Refused)] {
+        let mut d = Dialogue::new(visit, 2);
+        assert_eq!(d.hear(&["220"]), Next::Send(Piece::Hello));
+        assert_eq!(d.hear(&["250-mx", "250 PIPELINING"]), Next::Send(Piece::Quit));
+        assert_eq!(d.session.lost().map(|claim| claim.number), Some(0), "if it is closed now");
+        assert_eq!(d.hear(&[farewell]), Next::Close);
+        assert_eq!((d.verdicts, d.session.lost()), (vec![verdict], None));
+    }
 }
 
 #[test]

@@ -24,13 +24,23 @@ pub struct Supply {
     /// Claimed once, never sent, and still to be sent.
     returned: VecDeque<Claim>,
     is_closed: bool,
+    /// Nothing can be claimed yet.
+    is_held: bool,
 }
 
 impl Supply {
     /// `count` messages.
     pub fn of(count: u64) -> Self {
         let returned = VecDeque::new();
-        Self { left: count, schedule: None, now: 0, next_number: 0, returned, is_closed: false }
+        Self {
+            left: count,
+            schedule: None,
+            now: 0,
+            next_number: 0,
+            returned,
+            is_closed: false,
+            is_held: false,
+        }
     }
 
     /// As many as can be sent until [`Supply::close`].
@@ -41,6 +51,17 @@ impl Supply {
     /// The same messages, each at its time.
     pub fn at_times_of(self, schedule: Schedule) -> Self {
         Self { schedule: Some(schedule), ..self }
+    }
+
+    /// The same messages, none of which can be claimed before [`Supply::begin`].
+    pub fn held(self) -> Self {
+        Self { is_held: true, ..self }
+    }
+
+    /// What was held can be claimed; the zero of its schedule is `at`.
+    pub fn begin(&mut self, at: u64) {
+        self.is_held = false;
+        self.schedule = self.schedule.take().map(|schedule| schedule.starting(at));
     }
 
     /// Whether a schedule says when messages are due.
@@ -80,13 +101,14 @@ impl Supply {
 
     /// Whether there is a message to be started now or later.
     pub fn has_more(&self) -> bool {
-        !self.is_closed && (!self.returned.is_empty() || self.next_due_at().is_some())
+        let is_any_left = || !self.returned.is_empty() || self.next_due_at().is_some();
+        !self.is_closed && (self.is_held || is_any_left())
     }
 
     /// Whether a claim would succeed.
     pub fn is_due(&self) -> bool {
         let is_next_due = || self.next_due_at().is_some_and(|at| at <= self.now);
-        !self.is_closed && (!self.returned.is_empty() || is_next_due())
+        !self.is_closed && !self.is_held && (!self.returned.is_empty() || is_next_due())
     }
 
     /// When the next message that was never claimed comes due; 0 without a schedule, `None` when there is none.
@@ -129,6 +151,19 @@ mod tests {
         endless.close();
         endless.give_back(claim);
         assert!(endless.claim().is_none());
+    }
+
+    #[test]
+    fn what_is_held_cannot_be_claimed_and_its_schedule_starts_with_the_run() {
+        let schedule = Schedule::new(1000.0, Arrivals::Constant, 0, (0, 1)).ending(Some(2_500_000));
+        let mut supply = Supply::endless().at_times_of(schedule).held();
+        supply.advance(9_000_000);
+        assert_eq!((supply.claim(), supply.has_more()), (None, true));
+        supply.begin(9_000_000);
+        assert_eq!(supply.claim(), None);
+        supply.advance(12_000_000);
+        let due: Vec<u64> = std::iter::from_fn(|| supply.claim()).map(|claim| claim.due_at).collect();
+        assert_eq!((due, supply.has_more()), (vec![10_000_000, 11_000_000], false));
     }
 
     #[test]

@@ -319,7 +319,7 @@ impl Verdict {
         match self {
             Self::Pass => "pass",
             Self::Miss => "MISS",
-            Self::NotMeasured => "NOT MEASURED YET",
+            Self::NotMeasured => "NOT MEASURED",
         }
     }
 }

@@ -97,6 +97,7 @@ impl Worker<'_> {
             Next::Wait => Ok(()),
             Next::Rest => {
                 self.idle.push_back(slot);
+                self.note_rest();
                 Ok(())
             }
             Next::Send(piece) => {

@@ -7,6 +7,8 @@
 //! In a closed loop a message belongs to the window when its 250 arrives in it, in an open loop when it came due in
 //! it. With a count there is no warm-up and the window lasts until the last message is decided.
 //!
+//! A run may begin later than its threads, when all connections are greeted (`gather`); until then nothing is sent.
+//!
 //! In an open loop an idle connection takes the next message that comes due. Connections that are kept are opened
 //! at the start; those that serve only so many messages when a message needs one.
 //!
@@ -18,6 +20,7 @@
 //! message pipelined, 17-22 against 19-30 us in lockstep). Nearly all of it is the kernel's TCP.
 
 mod dialogue;
+mod gather;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -33,6 +36,7 @@ use crate::load::supply::{Claim, Supply};
 use crate::load::tally::{Failure, Tally};
 use crate::poll::{Events, Poller};
 use crate::{cpu, error};
+use gather::Start;
 
 /// After the window, sessions that have not ended by then are cut.
 const ENDING_TIME: u64 = 10_000_000_000;
@@ -97,6 +101,7 @@ pub struct Worker<'a> {
     supply: Supply,
     account: Account<'a>,
     decided_at: u64,
+    start: Start<'a>,
 }
 
 /// How a connection ended.
@@ -145,6 +150,7 @@ impl<'a> Worker<'a> {
         let slots: Vec<Option<Connection>> = (0..options.connection_count).map(|_| None).collect();
         Ok(Self {
             due: (0..slots.len()).map(|slot| (0, slot)).collect(),
+            start: Start::AtOnce,
             options,
             script,
             epoch,
@@ -172,7 +178,7 @@ impl<'a> Worker<'a> {
         loop {
             let now = self.now();
             self.begin_turn(now)?;
-            if self.is_over() || self.is_past_ending(now) {
+            if self.is_over() || self.is_past_ending(now) || self.is_forsaken() {
                 break;
             }
             if now - self.decided_at > PROGRESS_TIME {
@@ -194,6 +200,7 @@ impl<'a> Worker<'a> {
     }
 
     fn begin_turn(&mut self, now: u64) -> error::Result<()> {
+        self.gather(now);
         self.account.turn(now)?;
         self.supply.advance(now);
         let is_past_window = self.options.window.measure_to.is_some_and(|to| now >= to);
@@ -202,14 +209,19 @@ impl<'a> Worker<'a> {
             self.due.clear();
         }
         self.open_due(now);
-        if self.supply.is_scheduled() {
+        if matches!(self.start, Start::Gathering(_)) {
+            return Ok(());
+        }
+        // Those of a gathering are idle in a closed loop too, once.
+        if self.supply.is_scheduled() || !self.idle.is_empty() {
             self.start_due(now);
-            if self.supply.open_count(self.account.tally.messages_overall.total()) == 0
-                && !self.supply.is_due()
-            {
-                // Waiting for the schedule is no standstill.
-                self.decided_at = now;
-            }
+        }
+        if self.supply.is_scheduled()
+            && self.supply.open_count(self.account.tally.messages_overall.total()) == 0
+            && !self.supply.is_due()
+        {
+            // Waiting for the schedule is no standstill.
+            self.decided_at = now;
         }
         Ok(())
     }
@@ -251,14 +263,14 @@ impl<'a> Worker<'a> {
         let retry_at = self.due.front().map(|(at, _)| *at);
         let due_at = self.supply.next_due_at();
         let room_at = self.gate.as_ref().and_then(Gate::looks_again_at);
-        let times = [Some(measure_from), measure_to, retry_at, due_at, room_at];
+        let times = [Some(measure_from), measure_to, retry_at, due_at, room_at, self.begins_at()];
         let until = times.into_iter().flatten().filter(|at| *at > now);
         Duration::from_nanos(until.map(|at| at - now).fold(WAIT_MAX, u64::min))
     }
 
     fn open_due(&mut self, now: u64) {
         while let Some((at, slot)) = self.due.front().copied() {
-            if at > now || (!self.opens_on_demand() && !self.may_connect(now)) {
+            if at > now || self.is_opening_enough() || (!self.opens_on_demand() && !self.may_connect(now)) {
                 return;
             }
             self.due.pop_front();
@@ -275,7 +287,8 @@ impl<'a> Worker<'a> {
     }
 
     fn opens_on_demand(&self) -> bool {
-        self.supply.is_scheduled() && self.options.manner.messages_per_connection.is_some()
+        let is_replaced = self.options.manner.messages_per_connection.is_some();
+        self.supply.is_scheduled() && is_replaced && matches!(self.start, Start::AtOnce)
     }
 
     fn open(&mut self, slot: usize, now: u64) {
@@ -317,6 +330,7 @@ impl<'a> Worker<'a> {
 
     fn end(&mut self, slot: usize, connection: &Connection, ending: Ending) {
         self.open_count -= 1;
+        self.note_end(connection);
         let now = self.now();
         match ending {
             Ending::AsAgreed if self.opens_on_demand() => return self.vacant.push(slot),
