@@ -11,8 +11,9 @@
 //! sink        a server that keeps nothing: what the load is proven on
 //! audit       the ledger of a load against the log of the mailrace it went to
 //! ```
-//! Below them: `mailrace` and `process` (servers as child processes), `workspace` (their data), `floor` (what the
-//! disk gives), `poll` (readiness), `cpu` (pinning and processor time), `host`, `stats`, `table`, `units`, `error`.
+//! Below them: `mailrace` and `process` (servers as child processes), `group` (all that belongs to one), `workspace`
+//! (their data), `floor` (what the disk gives), `poll` (readiness), `cpu` (pinning and processor time), `host`,
+//! `stats`, `table`, `units`, `error`.
 //!
 //! Every figure stands beside what it was measured with, and server and load run on cores of their own.
 
@@ -23,6 +24,7 @@ pub mod compare;
 pub mod cpu;
 pub mod error;
 pub mod floor;
+pub mod group;
 pub mod host;
 pub mod ledger;
 pub mod load;

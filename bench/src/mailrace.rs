@@ -8,6 +8,7 @@ use std::process::Command;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::group::Group;
 use crate::process::ServerProcess;
 use crate::units::CoreList;
 
@@ -74,11 +75,19 @@ impl Mailrace {
     /// # Errors
     /// When it cannot be run or does not get ready.
     pub fn start(options: &MailraceOptions) -> Result<Self> {
+        Self::start_in(None, options)
+    }
+
+    /// The same in `group`, where there is one.
+    ///
+    /// # Errors
+    /// As [`Mailrace::start`].
+    pub fn start_in(group: Option<&Group>, options: &MailraceOptions) -> Result<Self> {
         let mut command = Command::new(&options.binary);
         command.arg("serve").args(["--listen", "127.0.0.1:0", "--hostname", "mx.bench.example"]);
         command.args(["--durability", options.durability.name(), "--cores", &list_of_cores(&options.cores)]);
         command.arg("--data-dir").arg(&options.data_dir).args(&options.arguments);
-        let mut process = ServerProcess::start(command, &options.cores.0)?;
+        let mut process = ServerProcess::start_in(group, command, &options.cores.0)?;
         let ready = process.wait_for(|line| Event::parse(line).filter(|event| event.name == "ready"))?;
         let address =
             ready.fields.get("listen").and_then(|addresses| addresses.split(',').next()?.parse().ok());
@@ -102,6 +111,14 @@ impl Mailrace {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Octets it has caused to be written to disk so far, by proc(5); `None` where the system does not tell.
+    ///
+    /// A page counts when it becomes dirty, or when it is written past the page cache.
+    pub fn written_octets(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/io", self.pid())).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok())
     }
 
     /// Stops it and takes its totals.

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cpu;
 use crate::error::{Error, Result};
+use crate::group::Group;
 
 /// A server has this long to start, and as long to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,8 +31,20 @@ impl ServerProcess {
     ///
     /// # Errors
     /// When it cannot be run.
-    pub fn start(mut command: Command, cores: &[usize]) -> Result<Self> {
+    pub fn start(command: Command, cores: &[usize]) -> Result<Self> {
+        Self::start_in(None, command, cores)
+    }
+
+    /// Starts `command` on `cores`, in `group` where there is one.
+    ///
+    /// # Errors
+    /// As [`ServerProcess::start`].
+    pub fn start_in(group: Option<&Group>, command: Command, cores: &[usize]) -> Result<Self> {
         let program = PathBuf::from(command.get_program());
+        let mut command = match group {
+            Some(group) => group.command(&command),
+            None => command,
+        };
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = cpu::with_cores(cores, || command.spawn())?
             .map_err(|e| Error::system(format!("start {}", program.display()), e))?;

@@ -1,26 +1,29 @@
 //! One comparison, one target: driven by Postfix's smtp-source, mailrace with every message durable uses less
-//! processor time per message than Postfix's smtp-sink, which keeps nothing.
+//! processor time per message than Postfix's smtp-sink, which keeps nothing. Postfix itself may stand beside both.
 //!
 //! smtp-source waits for each reply (it cannot pipeline). Rounds are interleaved, and so is who comes first.
 
+mod contender;
 mod page;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::compare::catalogue::Found;
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::floor::{self, Floor};
+use crate::group::GroupHome;
 use crate::host::Host;
-use crate::mailrace::{Durability, Mailrace, MailraceOptions, Totals};
-use crate::process::ServerProcess;
+use crate::mailrace::{Durability, Totals};
 use crate::stats::Spread;
 use crate::units::CoreList;
 use crate::workspace::{Afterwards, Workspace};
+pub use contender::Contender;
 
 /// What is compared, and where.
 #[derive(Clone, Debug)]
@@ -35,7 +38,9 @@ pub struct SmtpSourceOptions {
     pub smtp_source: PathBuf,
     /// Postfix's sink.
     pub smtp_sink: PathBuf,
-    /// Where data goes, in a new directory.
+    /// The project's directory, whose unpacked Postfix is measured too; `None` leaves Postfix out.
+    pub postfix: Option<PathBuf>,
+    /// Where data goes, in a new directory; an absolute path when Postfix is measured.
     pub parent_dir: PathBuf,
     /// What becomes of it.
     pub afterwards: Afterwards,
@@ -53,14 +58,6 @@ pub struct SmtpSourceOptions {
     pub new_count: u64,
     /// How often each is measured.
     pub rounds: usize,
-}
-
-/// Who answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Contender {
-    Mailrace,
-    SmtpSink,
 }
 
 /// How smtp-source uses connections.
@@ -91,6 +88,8 @@ pub struct SmtpSourceReport {
     floors: Vec<Vec<Floor>>,
     rows: Vec<Row>,
     targets: Vec<Target>,
+    /// Why there is nothing of Postfix, or not all of it; `null` when nothing is missing.
+    postfix_missing: Option<String>,
 }
 
 /// One contender with one use of connections.
@@ -102,7 +101,7 @@ struct Row {
     rate: Spread,
     /// The server's processor time per message, all its threads.
     server_cpu_us: Spread,
-    /// Whether mailrace counted the messages that were sent, each time; smtp-sink does not tell.
+    /// Whether mailrace counted the messages that were sent, each time; the others do not tell.
     counts_agree: bool,
     runs: Vec<Run>,
 }
@@ -129,75 +128,63 @@ struct Target {
 
 /// Messages sent to a server before it is measured.
 const WARM_UP_COUNT: u64 = 1_000;
-/// Connections that may wait at smtp-sink.
-const BACKLOG: &str = "1024";
 
 /// Runs all rounds; `progress` is told what is about to be measured.
 ///
 /// # Errors
-/// When a program cannot be run, or smtp-source meets a refusal.
+/// When mailrace, smtp-sink or smtp-source cannot be run, or smtp-source meets a refusal of one of them.
 pub fn run(options: &SmtpSourceOptions, progress: &mut dyn FnMut(&str)) -> Result<SmtpSourceReport> {
+    let found = options.postfix.as_deref().map(Found::read);
     let mut comparison = Comparison {
         options,
+        postfix_missing: found.as_ref().and_then(|found| contender::postfix(found).err()),
+        found,
+        groups: GroupHome::find(),
         workspace: Workspace::new(&options.parent_dir, options.afterwards)?,
         driver: String::new(),
     };
-    let pairs = [
-        (Contender::Mailrace, Connections::Reused),
-        (Contender::SmtpSink, Connections::Reused),
-        (Contender::Mailrace, Connections::New),
-        (Contender::SmtpSink, Connections::New),
-    ];
-    let mut runs = pairs.map(|_| Vec::new());
+    let mut rows = comparison.rows();
     let mut floors = Vec::new();
     for round in 0..options.rounds {
-        progress(&format!("round {} of {}: floor", round + 1, options.rounds));
+        let mut tell = |what: &str| progress(&format!("round {} of {}: {what}", round + 1, options.rounds));
+        tell("floor");
         floors.push(comparison.floor()?);
-        for index in 0..pairs.len() {
-            // Every other round the second of each pair comes first.
-            let index = index ^ (round % 2);
-            let (contender, connections) = pairs[index];
-            progress(&format!(
-                "round {} of {}: {}, {} connections",
-                round + 1,
-                options.rounds,
-                contender.name(),
-                connections.name()
-            ));
-            runs[index].push(comparison.measure(contender, connections)?);
+        for connections in [Connections::Reused, Connections::New] {
+            let mut of_round: Vec<&mut Row> =
+                rows.iter_mut().filter(|row| row.connections == connections).collect();
+            // Every other round the last comes first.
+            if round % 2 == 1 {
+                of_round.reverse();
+            }
+            for row in of_round {
+                tell(&format!("{}, {} connections", row.contender.name(), connections.name()));
+                row.runs.extend(comparison.measure(row.contender, connections)?);
+            }
         }
     }
-    let rows = pairs
-        .into_iter()
-        .zip(runs)
-        .map(|((contender, connections), runs)| Row::of(contender, connections, runs));
-    let rows: Vec<Row> = rows.collect();
-    let targets = [Connections::Reused, Connections::New].map(|connections| Target::of(connections, &rows));
-    Ok(SmtpSourceReport {
-        host: Host::this(),
-        mailrace: options.mailrace.clone(),
-        arguments: options.arguments.clone(),
-        durability: options.durability,
-        driver: comparison.driver,
-        smtp_source: options.smtp_source.clone(),
-        smtp_sink: options.smtp_sink.clone(),
-        server_cores: options.server_cores.clone(),
-        load_cores: options.load_cores.clone(),
-        sessions: options.sessions,
-        size: options.size,
-        floors,
-        rows,
-        targets: targets.into(),
-    })
+    Ok(comparison.report(rows, floors))
 }
 
 struct Comparison<'a> {
     options: &'a SmtpSourceOptions,
+    /// What was unpacked, where Postfix is to be measured.
+    found: Option<Found>,
+    groups: std::result::Result<GroupHome, String>,
+    postfix_missing: Option<String>,
     workspace: Workspace,
     driver: String,
 }
 
 impl Comparison<'_> {
+    /// A row for each contender and use of connections, still empty.
+    fn rows(&self) -> Vec<Row> {
+        let has_postfix = self.found.is_some() && self.postfix_missing.is_none();
+        let contenders = [Contender::Mailrace, Contender::SmtpSink, Contender::Postfix];
+        let contenders = contenders.into_iter().filter(|who| *who != Contender::Postfix || has_postfix);
+        let both = [Connections::Reused, Connections::New];
+        contenders.flat_map(|who| both.map(|connections| Row::new(who, connections))).collect()
+    }
+
     fn floor(&mut self) -> Result<Vec<Floor>> {
         let time = Duration::from_millis(300);
         let directory = self.workspace.fresh_made()?;
@@ -206,54 +193,55 @@ impl Comparison<'_> {
         Ok(floor)
     }
 
-    fn measure(&mut self, contender: Contender, connections: Connections) -> Result<Run> {
+    /// One run; none of a Postfix that fails or has failed, whose reason is kept.
+    fn measure(&mut self, contender: Contender, connections: Connections) -> Result<Option<Run>> {
         match contender {
-            Contender::Mailrace => self.measure_mailrace(connections),
-            Contender::SmtpSink => self.measure_smtp_sink(connections),
+            Contender::Mailrace => self.measure_mailrace(connections).map(Some),
+            Contender::SmtpSink => self.measure_smtp_sink(connections).map(Some),
+            Contender::Postfix if self.postfix_missing.is_some() => Ok(None),
+            Contender::Postfix => {
+                let run = self.measure_postfix(connections);
+                Ok(run.map_err(|error| self.postfix_missing = Some(error.to_string())).ok())
+            }
         }
     }
 
-    fn measure_mailrace(&mut self, connections: Connections) -> Result<Run> {
-        let server = MailraceOptions {
-            binary: self.options.mailrace.clone(),
-            cores: self.options.server_cores.clone(),
-            durability: self.options.durability,
-            data_dir: self.workspace.fresh(),
-            arguments: self.options.arguments.clone(),
-        };
-        let mailrace = Mailrace::start(&server)?;
-        let run = self.drive(mailrace.address(), mailrace.pid(), connections)?;
-        self.driver = mailrace.driver().to_owned();
-        let totals = mailrace.stop(&server)?;
-        self.workspace.put_aside(&server.data_dir)?;
-        Ok(Run { totals: Some(totals), ..run })
-    }
-
-    fn measure_smtp_sink(&self, connections: Connections) -> Result<Run> {
-        let address = free_address()?;
-        let mut command = Command::new(&self.options.smtp_sink);
-        if rustix::process::geteuid().is_root() {
-            command.args(["-u", "nobody"]);
+    fn report(self, rows: Vec<Row>, floors: Vec<Vec<Floor>>) -> SmtpSourceReport {
+        let options = self.options;
+        let rows: Vec<Row> = rows.into_iter().map(Row::concluded).collect();
+        let targets =
+            [Connections::Reused, Connections::New].map(|connections| Target::of(connections, &rows));
+        SmtpSourceReport {
+            host: Host::this(),
+            mailrace: options.mailrace.clone(),
+            arguments: options.arguments.clone(),
+            durability: options.durability,
+            driver: self.driver,
+            smtp_source: options.smtp_source.clone(),
+            smtp_sink: options.smtp_sink.clone(),
+            server_cores: options.server_cores.clone(),
+            load_cores: options.load_cores.clone(),
+            sessions: options.sessions,
+            size: options.size,
+            floors,
+            rows,
+            targets: targets.into(),
+            postfix_missing: self.postfix_missing,
         }
-        command.arg(address.to_string()).arg(BACKLOG);
-        let server = ServerProcess::start(command, &self.options.server_cores.0)?;
-        wait_until_listening(&server, address)?;
-        let run = self.drive(address, server.pid(), connections)?;
-        server.stop()?;
-        Ok(run)
     }
 
     /// Runs smtp-source against a server that is ready, after a short run to warm it up.
-    fn drive(&self, target: SocketAddr, pid: u32, connections: Connections) -> Result<Run> {
-        let options = self.options;
-        let messages = match connections {
-            Connections::Reused => options.reused_count,
-            Connections::New => options.new_count,
-        };
+    fn drive(
+        &self,
+        target: SocketAddr,
+        cpu_time: impl Fn() -> Result<Duration>,
+        connections: Connections,
+        messages: u64,
+    ) -> Result<Run> {
         self.smtp_source(target, connections, WARM_UP_COUNT.min(messages))?;
-        let (began, cpu_before) = (Instant::now(), cpu::of_process(pid)?);
+        let (began, cpu_before) = (Instant::now(), cpu_time()?);
         self.smtp_source(target, connections, messages)?;
-        let (elapsed, cpu_after) = (began.elapsed(), cpu::of_process(pid)?);
+        let (elapsed, cpu_after) = (began.elapsed(), cpu_time()?);
         Ok(Run {
             messages,
             elapsed_s: elapsed.as_secs_f64(),
@@ -287,35 +275,9 @@ impl Comparison<'_> {
     }
 }
 
-/// An address nobody listens on at the moment.
-fn free_address() -> Result<SocketAddr> {
-    let attempt = |e| Error::system("find a free port", e);
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(attempt)
-}
-
-/// smtp-sink does not say when it is ready, so it is tried.
-fn wait_until_listening(server: &ServerProcess, address: SocketAddr) -> Result<()> {
-    const ATTEMPTS: u32 = 500;
-    for _ in 0..ATTEMPTS {
-        if TcpStream::connect(address).is_ok() {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Err(server.error(format!("nobody listens on {address}")))
-}
-
-impl Contender {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Mailrace => "mailrace",
-            Self::SmtpSink => "smtp-sink",
-        }
-    }
-}
-
 impl Connections {
-    fn name(self) -> &'static str {
+    /// As the table has it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Reused => "reused",
             Self::New => "new",
@@ -324,13 +286,27 @@ impl Connections {
 }
 
 impl Row {
-    fn of(contender: Contender, connections: Connections, runs: Vec<Run>) -> Self {
+    fn new(contender: Contender, connections: Connections) -> Self {
+        let nothing = Spread::default();
+        Self {
+            contender,
+            connections,
+            rate: nothing,
+            server_cpu_us: nothing,
+            counts_agree: true,
+            runs: Vec::new(),
+        }
+    }
+
+    /// With the figures of its runs.
+    fn concluded(self) -> Self {
+        let runs = &self.runs;
         let rate = Spread::of(runs.iter().map(|run| run.messages as f64 / run.elapsed_s));
         let server_cpu_us = Spread::of(runs.iter().map(|run| run.server_cpu_s * 1e6 / run.messages as f64));
         let sent = |run: &Run| run.messages + WARM_UP_COUNT.min(run.messages);
         let counts_agree =
             runs.iter().all(|run| run.totals.is_none_or(|totals| totals.messages == sent(run)));
-        Self { contender, connections, rate, server_cpu_us, counts_agree, runs }
+        Self { rate, server_cpu_us, counts_agree, ..self }
     }
 }
 
@@ -376,7 +352,8 @@ mod tests {
     fn row(contender: Contender, server_cpu_s: f64, counted: u64) -> Row {
         let totals = Totals { messages: counted, syncs: 1, batches: 1 };
         let totals = (contender == Contender::Mailrace).then_some(totals);
-        Row::of(contender, Connections::New, vec![Run { messages: 10, elapsed_s: 1.0, server_cpu_s, totals }])
+        let runs = vec![Run { messages: 10, elapsed_s: 1.0, server_cpu_s, totals }];
+        Row { runs, ..Row::new(contender, Connections::New) }.concluded()
     }
 
     fn is_met(ours: f64, theirs: f64, counted: u64) -> bool {

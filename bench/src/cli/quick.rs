@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::report::OutputArguments;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::load::session::Pipelining;
 use crate::mailrace::{Durability, binary_beside_this_one};
 use crate::quick::{self, QuickOptions};
@@ -68,6 +68,12 @@ pub(super) struct ServerArguments {
 impl ServerArguments {
     pub(super) fn binary(&self) -> Result<PathBuf> {
         self.mailrace.clone().map_or_else(binary_beside_this_one, Ok)
+    }
+
+    /// The directory of the data, by its absolute path.
+    pub(super) fn data_dir(&self) -> Result<PathBuf> {
+        std::path::absolute(&self.data_dir)
+            .map_err(|e| Error::system(format!("find {}", self.data_dir.display()), e))
     }
 
     pub(super) fn afterwards(&self) -> Afterwards {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::quick::ServerArguments;
 use super::report::OutputArguments;
+use crate::compare::catalogue;
 use crate::error::Result;
 use crate::mailrace::Durability;
 use crate::smtp_source::{self, SmtpSourceOptions, defaults};
@@ -24,6 +25,9 @@ pub(super) struct SmtpSourceArguments {
     /// smtp-sink [default: in PATH or under target/peers]
     #[arg(long, value_name = "FILE")]
     smtp_sink: Option<PathBuf>,
+    /// Measure Postfix as well, as scripts/peers-compare unpacks it; with a tenth of the messages
+    #[arg(long)]
+    postfix: bool,
     /// Sessions at once
     #[arg(long, value_name = "N", default_value_t = 100)]
     sessions: usize,
@@ -53,7 +57,9 @@ pub(super) fn run(arguments: &SmtpSourceArguments) -> Result<ExitCode> {
         durability: arguments.durability,
         smtp_source,
         smtp_sink,
-        parent_dir: server.data_dir.clone(),
+        postfix: arguments.postfix.then(catalogue::project_root).transpose()?,
+        // Postfix is started with paths in it from directories of its own.
+        parent_dir: server.data_dir()?,
         afterwards: server.afterwards(),
         server_cores: server.server_cores.clone(),
         load_cores: server.load_cores.clone(),

@@ -65,7 +65,13 @@ pub const PEERS: [Peer; 14] = [
     script("haraka-discard", "haraka", "discard", "nothing", "one process, one plugin"),
     script("haraka-file", "haraka", "file", "a file each", "one process, one plugin"),
     script("haraka-fsync", "haraka", "fsync", "a file each + fsync", "one process, one plugin"),
-    script("opensmtpd", "opensmtpd", "", "files in its queue", "-"),
+    script(
+        "opensmtpd",
+        "opensmtpd",
+        "",
+        "files in its queue",
+        "delivery paused; client names from a file; no limit of messages a session",
+    ),
     script("exim", "exim", "", "files in its spool + fsync", "queue_only, no TLS, lookup or limits"),
     script(
         "postfix",

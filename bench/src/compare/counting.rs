@@ -1,4 +1,7 @@
-//! System calls, syncs and io_uring operations of a server, counted from outside by `perf stat` on all its processes.
+//! System calls, syncs and io_uring operations of a server, counted from outside by `perf stat`.
+//!
+//! On a server's control group, which misses nothing of it. Without one on its processes: what those start later is
+//! seen, what others start is not.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -9,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::paced::{self, Pace, PacedSession};
-use super::tree;
+use super::tree::Extent;
 use crate::cpu;
 use crate::stats::Spread;
 
@@ -23,6 +26,7 @@ const SYNC_SYSCALLS: [&str; 2] = ["syscalls:sys_enter_fsync", "syscalls:sys_ente
 /// Whatever asked for it: a system call, a synchronous write, or an io_uring operation.
 const FILE_SYNCS: &str = "ext4:ext4_sync_file_enter";
 const URING: &str = "io_uring:io_uring_submit_req";
+const EVENTS: [&str; 5] = [SYSCALLS, SYNC_SYSCALLS[0], SYNC_SYSCALLS[1], FILE_SYNCS, URING];
 
 /// Events per message at the fixed rate; `null` is not measured.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -52,17 +56,22 @@ impl Counts {
         }
     }
 
-    /// Sends at [`PACE`] from `load_cores` and counts what the tree under `pid` does meanwhile.
+    /// Sends at [`PACE`] from `load_cores` and counts what all of `server` does meanwhile.
     ///
     /// # Errors
     /// Says why nothing could be counted.
-    pub fn take(target: SocketAddr, pid: u32, load_cores: &[usize], file: &Path) -> Result<Self, String> {
-        let counted = cpu::with_cores(load_cores, || take_here(target, pid, file));
+    pub fn take(
+        target: SocketAddr,
+        server: Extent<'_>,
+        load_cores: &[usize],
+        file: &Path,
+    ) -> Result<Self, String> {
+        let counted = cpu::with_cores(load_cores, || take_here(target, server, file));
         counted.map_err(|e| e.to_string())?
     }
 }
 
-fn take_here(target: SocketAddr, pid: u32, file: &Path) -> Result<Counts, String> {
+fn take_here(target: SocketAddr, server: Extent<'_>, file: &Path) -> Result<Counts, String> {
     let script = paced::script();
     let refused = |e| format!("at {} messages/s: {e}", PACE.rate);
     let sessions = (0..PACE.sessions).map(|_| PacedSession::open(target, &script));
@@ -70,20 +79,42 @@ fn take_here(target: SocketAddr, pid: u32, file: &Path) -> Result<Counts, String
     Pace { count: WARM_UP_COUNT, ..PACE }.run(&mut sessions, &script).map_err(refused)?;
     // The processes may change as long as they are started by those that are here now.
     std::thread::sleep(Duration::from_millis(20));
-    let pids: Vec<String> = tree::processes(pid).keys().map(ToString::to_string).collect();
-    let sent = while_counting(&pids, file, || PACE.run(&mut sessions, &script).map_err(refused))?;
+    let sent = while_counting(server, file, || PACE.run(&mut sessions, &script).map_err(refused))?;
     sent?;
+    read(file, f64::from(PACE.count))
+}
+
+/// The counts in `file`, of `messages` messages.
+///
+/// # Errors
+/// Says why there are none.
+pub(crate) fn read(file: &Path, messages: f64) -> Result<Counts, String> {
     let text = std::fs::read_to_string(file).map_err(|e| format!("perf's counts cannot be read: {e}"))?;
-    parse(&text).ok_or_else(|| format!("perf counted no system calls: {}", text.trim()))
+    parse(&text, messages).ok_or_else(|| format!("perf counted no system calls: {}", text.trim()))
 }
 
 /// Runs `send` while perf counts; its counts are then in `file`.
-fn while_counting<T>(pids: &[String], file: &Path, send: impl FnOnce() -> T) -> Result<T, String> {
+///
+/// # Errors
+/// Says why nothing could be counted; then `send` was not run.
+pub(crate) fn while_counting<T>(
+    server: Extent<'_>,
+    file: &Path,
+    send: impl FnOnce() -> T,
+) -> Result<T, String> {
     let mut perf = Command::new("perf");
-    perf.args(["stat", "-x", ",", "-p", &pids.join(","), "-o"]).arg(file);
-    for event in [SYSCALLS, SYNC_SYSCALLS[0], SYNC_SYSCALLS[1], FILE_SYNCS, URING] {
+    perf.args(["stat", "-x", ",", "-o"]).arg(file);
+    for event in EVENTS {
         perf.args(["-e", event]);
     }
+    match server.group {
+        // A group is given for each event, and only counted over all cores.
+        Some(group) => perf.args(["-a", "-G", &EVENTS.map(|_| group.name()).join(",")]),
+        None => {
+            let pids: Vec<String> = server.processes().iter().map(ToString::to_string).collect();
+            perf.args(["-p", &pids.join(",")])
+        }
+    };
     // perf starts this when it counts, and stops counting when it ends.
     perf.args(["--", "sh", "-c", "echo counting; read -r _"]);
     perf.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -98,10 +129,10 @@ fn while_counting<T>(pids: &[String], file: &Path, send: impl FnOnce() -> T) -> 
 }
 
 /// Lines are `count,unit,event,...`; what perf could not count is no number.
-fn parse(text: &str) -> Option<Counts> {
+fn parse(text: &str, messages: f64) -> Option<Counts> {
     let count = |event: &str| {
         let line = text.lines().find(|line| line.split(',').nth(2) == Some(event))?;
-        line.split(',').next()?.parse::<f64>().ok().map(|count| count / f64::from(PACE.count))
+        line.split(',').next()?.parse::<f64>().ok().map(|count| count / messages)
     };
     let syscalls = count(SYSCALLS)?;
     Some(Counts {
@@ -120,9 +151,9 @@ mod tests {
     fn counts_are_per_message_and_what_was_not_counted_is_not_zero() {
         let text = "# started\n\n4000,,raw_syscalls:sys_enter,9,100.00,,\n0,,syscalls:sys_enter_fsync,9,1,,\n\
                     400,,syscalls:sys_enter_fdatasync,9,1,,\n<not counted>,,io_uring:io_uring_submit_req,0,1,,\n";
-        let counts = parse(text).expect("counts");
+        let counts = parse(text, 400.0).expect("counts");
         assert_eq!((counts.syscalls, counts.sync_syscalls), (Some(10.0), Some(1.0)));
         assert_eq!((counts.ext4_syncs, counts.uring_operations, counts.syncs()), (None, None, Some(1.0)));
-        assert!(parse("<not supported>,,raw_syscalls:sys_enter,0,1,,\n").is_none());
+        assert!(parse("<not supported>,,raw_syscalls:sys_enter,0,1,,\n", 1.0).is_none());
     }
 }

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
+use crate::group::GroupHome;
 use crate::load::report::LoadReport;
 use crate::load::script::MailShape;
 use crate::load::{self, Amount, LoadOptions};
@@ -31,6 +32,7 @@ use paced::PacedSession;
 use report::{CompareReport, PeerFigures, Run};
 use server::{Hall, Server};
 use shape::Shape;
+use tree::Extent;
 
 /// What is compared, and where.
 #[derive(Clone, Debug)]
@@ -71,10 +73,12 @@ pub struct CompareOptions {
 /// When the data cannot be written. A server that fails is reported instead.
 pub fn run(options: &CompareOptions, progress: &mut dyn FnMut(&str)) -> Result<CompareReport> {
     let found = Found::read(&options.root);
+    let groups = GroupHome::find();
     let hall = Hall {
         mailrace: &options.mailrace,
         arguments: &options.arguments,
         cores: &options.server_cores,
+        groups: &groups,
         found: &found,
     };
     let mut workspace = Workspace::new(&options.parent_dir, options.afterwards)?;
@@ -94,7 +98,7 @@ pub fn run(options: &CompareOptions, progress: &mut dyn FnMut(&str)) -> Result<C
             workspace.put_aside(&directory)?;
         }
     }
-    Ok(CompareReport::new(options, figures))
+    Ok(CompareReport::new(options, groups.err(), figures))
 }
 
 fn version(peer: &Peer, found: &Found) -> std::result::Result<String, String> {
@@ -106,21 +110,21 @@ fn version(peer: &Peer, found: &Found) -> std::result::Result<String, String> {
 
 /// One server in one round, from its start to its end.
 fn measure(options: &CompareOptions, server: Server, directory: &Path, figures: &mut PeerFigures) {
-    let (address, pid) = (server.address, server.pid);
+    let (address, extent) = (server.address, server.extent());
     if options.shapes.contains(&Shape::Idle) {
-        match idle_kib(address, pid, options.idle_connections) {
+        match idle_kib(address, extent, options.idle_connections) {
             Ok(kib) => figures.idle_kib.push(kib),
             Err(error) => figures.note(format!("idle connections: {error}")),
         }
     }
     let file = directory.join("perf.csv");
-    match Counts::take(address, pid, &options.load_cores.0, &file) {
+    match Counts::take(address, extent, &options.load_cores.0, &file) {
         Ok(counts) => figures.counts.push(counts),
         Err(reason) => figures.note(format!("system calls: {reason}")),
     }
     let mut accepted = 0;
     for shape in options.shapes.iter().filter(|shape| **shape != Shape::Idle) {
-        match drive(options, address, pid, *shape) {
+        match drive(options, address, extent, *shape) {
             Ok(run) => {
                 accepted += run.load.messages_overall.accepted;
                 figures.runs.entry(*shape).or_default().push(run);
@@ -137,7 +141,7 @@ fn measure(options: &CompareOptions, server: Server, directory: &Path, figures: 
     }
 }
 
-fn drive(options: &CompareOptions, target: SocketAddr, pid: u32, shape: Shape) -> Result<Run> {
+fn drive(options: &CompareOptions, target: SocketAddr, server: Extent<'_>, shape: Shape) -> Result<Run> {
     let mut mail = MailShape::of_size(shape.size());
     mail.recipient_count = shape.recipient_count();
     let (warm_up, duration) = (options.warm_up, options.duration);
@@ -154,7 +158,7 @@ fn drive(options: &CompareOptions, target: SocketAddr, pid: u32, shape: Shape) -
     };
     let began = Instant::now();
     let (load, cores_busy) = std::thread::scope(|scope| {
-        let watch = scope.spawn(|| cores_busy(pid, began + warm_up, duration));
+        let watch = scope.spawn(|| cores_busy(server, began + warm_up, duration));
         (load::run(&options), watch.join().expect("the watch panicked"))
     });
     let load: LoadReport = load?;
@@ -162,18 +166,18 @@ fn drive(options: &CompareOptions, target: SocketAddr, pid: u32, shape: Shape) -
     Ok(Run { cpu_ms_per_1000, cores_busy, load })
 }
 
-/// Cores the tree under `pid` keeps busy from `from` on for `duration`.
-fn cores_busy(pid: u32, from: Instant, duration: Duration) -> f64 {
+/// Cores that `server` keeps busy from `from` on for `duration`.
+fn cores_busy(server: Extent<'_>, from: Instant, duration: Duration) -> f64 {
     std::thread::sleep(from.saturating_duration_since(Instant::now()));
-    let (began, before) = (Instant::now(), tree::cpu_time(pid));
+    let (began, before) = (Instant::now(), server.cpu_time());
     std::thread::sleep((from + duration).saturating_duration_since(Instant::now()));
-    let (elapsed, after) = (began.elapsed(), tree::cpu_time(pid));
+    let (elapsed, after) = (began.elapsed(), server.cpu_time());
     after.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64()
 }
 
-/// User memory of the whole tree for one connection that has said EHLO and waits, in KiB: what `count` more add to
+/// User memory of all its processes for one connection that has said EHLO and waits, in KiB: what `count` more add to
 /// a first batch, with which the server has touched what it needs but once.
-fn idle_kib(target: SocketAddr, pid: u32, count: usize) -> std::io::Result<f64> {
+fn idle_kib(target: SocketAddr, server: Extent<'_>, count: usize) -> std::io::Result<f64> {
     /// Opened at once: some wait before they greet.
     const BATCH: usize = 20;
     let script = paced::script();
@@ -186,10 +190,10 @@ fn idle_kib(target: SocketAddr, pid: u32, count: usize) -> std::io::Result<f64> 
         sessions[first..].iter_mut().try_for_each(|session| session.hello(&script))
     };
     open(BATCH)?;
-    let before = tree::memory_kib(pid);
+    let before = server.memory_kib();
     for first in (0..count).step_by(BATCH) {
         open(BATCH.min(count - first))?;
     }
-    let taken = tree::memory_kib(pid).saturating_sub(before);
+    let taken = server.memory_kib().saturating_sub(before);
     Ok(taken as f64 / count.max(1) as f64)
 }

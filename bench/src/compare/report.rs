@@ -31,6 +31,8 @@ pub struct CompareReport {
     rounds: usize,
     warm_up_s: f64,
     duration_s: f64,
+    /// Why servers were followed as trees of processes and not as control groups; `null` when they were groups.
+    no_groups: Option<String>,
     /// Offered while system calls were counted, messages per second.
     counting_rate: u32,
     /// Sessions it was offered over.
@@ -63,9 +65,9 @@ pub struct PeerFigures {
 /// One shape in one round.
 #[derive(Debug, Serialize)]
 pub struct Run {
-    /// Processor time of the server's whole tree of processes, in ms per 1,000 accepted messages.
+    /// Processor time of all the server's processes, in ms per 1,000 accepted messages.
     pub cpu_ms_per_1000: f64,
-    /// Cores the tree kept busy.
+    /// Cores they kept busy.
     pub cores_busy: f64,
     /// What the load saw.
     pub load: LoadReport,
@@ -104,7 +106,7 @@ impl PeerFigures {
 
 impl CompareReport {
     /// The figures with what they were measured with.
-    pub fn new(options: &CompareOptions, peers: Vec<PeerFigures>) -> Self {
+    pub fn new(options: &CompareOptions, no_groups: Option<String>, peers: Vec<PeerFigures>) -> Self {
         Self {
             host: Host::this(),
             server_cores: options.server_cores.clone(),
@@ -116,6 +118,7 @@ impl CompareReport {
             rounds: options.rounds,
             warm_up_s: options.warm_up.as_secs_f64(),
             duration_s: options.duration.as_secs_f64(),
+            no_groups,
             counting_rate: PACE.rate,
             counting_sessions: PACE.sessions,
             peers,
@@ -129,7 +132,7 @@ impl CompareReport {
             "Servers on cores {}, load on cores {}; {} connections (16 for 1 MiB), {} s a run after {} s, median of \
              {} interleaved rounds (min-max).\n{}, {} cores, Linux {}, load average {:.1} at the end.\n\n\
              Counted from outside at {} messages/s over {} reused sessions, 4 KiB, lockstep; memory over {} idle \
-             connections.\n\n{}\n",
+             connections. {}\n\n{}\n",
             self.server_cores,
             self.load_cores,
             self.connections,
@@ -143,6 +146,7 @@ impl CompareReport {
             PACE.rate,
             PACE.sessions,
             self.idle_connections,
+            self.following(),
             self.peer_table(),
         );
         for shape in self.shapes.iter().filter(|shape| **shape != Shape::Idle) {
@@ -150,6 +154,19 @@ impl CompareReport {
             let _ = writeln!(text, "{}:\n\n{}", shape.title(), self.shape_table(*shape));
         }
         text + &self.notes()
+    }
+
+    /// Which way processor time and system calls were taken.
+    fn following(&self) -> String {
+        match &self.no_groups {
+            None => {
+                "Processor time and system calls are those of a control group of each server's own.".into()
+            }
+            Some(reason) => format!(
+                "Processor time and system calls are those of each server's tree of processes, which misses sessions \
+                 that end unseen, since {reason}."
+            ),
+        }
     }
 
     fn present(&self) -> impl Iterator<Item = &PeerFigures> {

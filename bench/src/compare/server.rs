@@ -7,8 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::catalogue::{Found, Peer, Start};
-use super::tree;
+use super::tree::{self, Extent};
 use crate::error::{Error, Result};
+use crate::group::{Group, GroupHome};
 use crate::mailrace::{Mailrace, MailraceOptions};
 use crate::process::ServerProcess;
 use crate::units::CoreList;
@@ -22,6 +23,8 @@ pub struct Hall<'a> {
     pub arguments: &'a [String],
     /// The cores each server is confined to.
     pub cores: &'a CoreList,
+    /// Where a control group for each can be made, or why not.
+    pub groups: &'a std::result::Result<GroupHome, String>,
     /// The others.
     pub found: &'a Found,
 }
@@ -30,10 +33,11 @@ pub struct Hall<'a> {
 #[derive(Debug)]
 pub struct Server {
     process: Process,
+    /// Removed last, with whatever still runs in it.
+    group: Option<Group>,
     /// Where it listens.
     pub address: SocketAddr,
-    /// The root of its tree of processes.
-    pub pid: u32,
+    pid: u32,
 }
 
 #[derive(Debug)]
@@ -48,6 +52,10 @@ impl Server {
     /// # Errors
     /// When it cannot be run, ends, or does not greet within ten seconds.
     pub fn start(peer: &Peer, hall: &Hall<'_>, directory: PathBuf) -> Result<Self> {
+        let group = hall.groups.as_ref().ok().map(GroupHome::make).transpose();
+        let group = group.map_err(|reason| {
+            Error::system("give the server a control group", std::io::Error::other(reason))
+        })?;
         if let Start::Mailrace(durability) = peer.start {
             let options = MailraceOptions {
                 binary: hall.mailrace.to_owned(),
@@ -56,14 +64,21 @@ impl Server {
                 data_dir: directory.join("log"),
                 arguments: hall.arguments.to_vec(),
             };
-            let mailrace = Mailrace::start(&options)?;
+            let mailrace = Mailrace::start_in(group.as_ref(), &options)?;
             let (address, pid) = (mailrace.address(), mailrace.pid());
-            return Ok(Self { process: Process::Mailrace(Box::new((mailrace, options))), address, pid });
+            let process = Process::Mailrace(Box::new((mailrace, options)));
+            return Ok(Self { process, group, address, pid });
         }
         let address = free_address()?;
-        let process = ServerProcess::start(command(peer, hall, address, &directory)?, &hall.cores.0)?;
-        let server = Self { pid: process.pid(), process: Process::Other(process), address };
+        let command = command(peer, hall, address, &directory)?;
+        let process = ServerProcess::start_in(group.as_ref(), command, &hall.cores.0)?;
+        let server = Self { pid: process.pid(), process: Process::Other(process), group, address };
         server.wait_until_it_greets()
+    }
+
+    /// All that belongs to it.
+    pub fn extent(&self) -> Extent<'_> {
+        Extent { group: self.group.as_ref(), root: self.pid }
     }
 
     fn wait_until_it_greets(mut self) -> Result<Self> {

@@ -1,4 +1,7 @@
-//! A server as the tree of processes it may be: who belongs to it, what all of them use.
+//! A server as the many processes it may be: who belongs to it, what all of them use.
+//!
+//! Its control group knows all that ever ran in it. Where there is none, the tree of processes under its first stands
+//! in: that misses the time of those that end without having been waited for, and those that have left the tree.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,6 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cpu;
+use crate::group::Group;
 
 /// What `/proc/PID/stat` says of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +20,32 @@ struct Stat {
     ticks: u64,
     /// With the number it tells one process from a later one of the same number.
     started_at: u64,
+}
+
+/// All that belongs to a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent<'a> {
+    /// The group it runs in, and nothing else.
+    pub group: Option<&'a Group>,
+    /// Its first process.
+    pub root: u32,
+}
+
+impl Extent<'_> {
+    /// Its processes now.
+    pub fn processes(&self) -> Vec<u32> {
+        self.group.map_or_else(|| processes(self.root).into_keys().collect(), Group::processes)
+    }
+
+    /// Processor time, user and system; zero where the kernel does not tell.
+    pub fn cpu_time(&self) -> Duration {
+        self.group.map_or_else(|| cpu_time(self.root), |group| group.cpu_time().unwrap_or_default())
+    }
+
+    /// User memory in KiB: proportional set size, so that shared pages count once.
+    pub fn memory_kib(&self) -> u64 {
+        self.processes().into_iter().filter_map(memory_kib).sum()
+    }
 }
 
 /// A process and everything it has started that still runs, with the time each began.
@@ -38,7 +68,7 @@ pub fn processes(root: u32) -> Tree {
 /// Processor time, user and system, of the tree under `root`, ended children that were waited for included.
 ///
 /// Of a single process to the nanosecond, of several to a clock tick each.
-pub fn cpu_time(root: u32) -> Duration {
+fn cpu_time(root: u32) -> Duration {
     let tree = processes(root);
     let ticks: u64 = tree.keys().filter_map(|pid| stat(*pid)).map(|stat| stat.ticks).sum();
     let by_ticks = Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64);
@@ -48,14 +78,10 @@ pub fn cpu_time(root: u32) -> Duration {
     }
 }
 
-/// User memory of the tree in KiB: proportional set size, so that shared pages count once.
-pub fn memory_kib(root: u32) -> u64 {
-    let of_process = |pid: &u32| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-        let line = text.lines().find(|line| line.starts_with("Pss:"))?;
-        line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()
-    };
-    processes(root).keys().filter_map(of_process).sum()
+fn memory_kib(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find(|line| line.starts_with("Pss:"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Whether the process is there and has not ended.
@@ -120,7 +146,8 @@ mod tests {
         })
         .find(|tree| tree.len() == 3)
         .expect("endless");
-        assert!(is_running(root) && memory_kib(root) > 0);
+        let extent = Extent { group: None, root };
+        assert!(is_running(root) && extent.memory_kib() > 0 && extent.processes().len() == 3);
         kill(&tree);
         shell.wait().expect("the shell");
         assert!(!is_running(root));

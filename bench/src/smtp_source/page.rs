@@ -5,16 +5,25 @@ use crate::report::{Axis, BarSeries, Bars, Cell, Chart, Figure, Page, Section, T
 use crate::stats::{Spread, thousands};
 
 impl SmtpSourceReport {
-    /// mailrace's processor time per message by smtp-sink's, round by round; nothing when messages were miscounted.
-    pub fn cpu_ratio(&self, connections: Connections) -> Option<Spread> {
+    /// mailrace's processor time per message by another's, round by round; nothing when messages were miscounted or a
+    /// round is missing.
+    pub fn cpu_ratio(&self, other: Contender, connections: Connections) -> Option<Spread> {
         let runs = |contender| {
             let is_it = |row: &&Row| row.contender == contender && row.connections == connections;
             let row = self.rows.iter().find(is_it).filter(|row| row.counts_agree)?;
             Some(row.runs.iter().map(|run| run.server_cpu_s / run.messages as f64))
         };
-        let (ours, theirs) = (runs(Contender::Mailrace)?, runs(Contender::SmtpSink)?);
+        let (ours, theirs) = (runs(Contender::Mailrace)?, runs(other)?);
         let ratios: Vec<f64> = ours.zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
+        if ratios.len() < self.floors.len() {
+            return None;
+        }
         ratios.iter().all(|ratio| ratio.is_finite() && *ratio > 0.0).then(|| Spread::of(ratios))
+    }
+
+    /// Why there is nothing of Postfix, or not all of it.
+    pub fn postfix_missing(&self) -> Option<&str> {
+        self.postfix_missing.as_deref()
     }
 
     /// The tables and charts, for a terminal or a reader.
@@ -33,6 +42,7 @@ impl SmtpSourceReport {
         if !self.arguments.is_empty() {
             page.notes.push(format!("Further arguments of serve: {}.", self.arguments.join(" ")));
         }
+        page.notes.extend(self.postfix_missing().map(|reason| format!("Postfix: NOT MEASURED: {reason}")));
         for row in self.rows.iter().filter(|row| !row.counts_agree) {
             let (server, connections) = (row.contender.name(), row.connections.name());
             page.notes.push(format!(
@@ -60,13 +70,17 @@ impl SmtpSourceReport {
             Table::new(&["server", "connections", "messages/s", "server CPU (µs/message)", "syncs/message"]);
         for row in &self.rows {
             let syncs = row.runs.iter().filter_map(|run| run.totals);
-            let syncs = Spread::of(syncs.map(|totals| totals.syncs as f64 / totals.messages.max(1) as f64));
+            let syncs = syncs.map(|totals| totals.syncs as f64 / totals.messages.max(1) as f64);
+            let syncs = match row.contender {
+                Contender::Postfix => "not counted".into(),
+                Contender::Mailrace | Contender::SmtpSink => Spread::of(syncs).into(),
+            };
             table.row(vec![
                 self.name_of(row.contender).into(),
                 row.connections.name().into(),
                 row.rate.into(),
                 row.server_cpu_us.into(),
-                syncs.into(),
+                syncs,
             ]);
         }
         table
@@ -97,12 +111,15 @@ impl SmtpSourceReport {
 
     fn charts(&self) -> Vec<Chart> {
         let chart = |title: &str, axis: Axis, figure: fn(&Row) -> Spread| {
-            let contenders = [Contender::Mailrace, Contender::SmtpSink];
+            let contenders = self.contenders();
+            let bars = |connections| {
+                contenders.iter().map(move |contender| self.bar(*contender, connections, figure)).collect()
+            };
             let series = [Connections::Reused, Connections::New].map(|connections| BarSeries {
                 name: format!("connections {}", connections.name()),
-                values: contenders.map(|contender| self.bar(contender, connections, figure)).to_vec(),
+                values: bars(connections),
             });
-            let categories = contenders.map(|contender| self.name_of(contender)).to_vec();
+            let categories = contenders.iter().map(|contender| self.name_of(*contender)).collect();
             Chart::Bars(Bars { title: title.into(), axis, categories, series: series.to_vec() })
         };
         vec![
@@ -111,6 +128,13 @@ impl SmtpSourceReport {
             }),
             chart("Throughput: more is better", Axis::linear("throughput", "messages/s"), |row| row.rate),
         ]
+    }
+
+    /// Those that have rows.
+    fn contenders(&self) -> Vec<Contender> {
+        let mut contenders: Vec<Contender> = self.rows.iter().map(|row| row.contender).collect();
+        contenders.dedup();
+        contenders
     }
 
     fn bar(
@@ -127,6 +151,7 @@ impl SmtpSourceReport {
         match contender {
             Contender::Mailrace => format!("mailrace, {}", self.durability.name()),
             Contender::SmtpSink => "smtp-sink, keeps nothing".into(),
+            Contender::Postfix => "Postfix, syncs and holds".into(),
         }
     }
 }

@@ -4,19 +4,26 @@
 //! table    the targets as data, and which file measures each        -> Group::measure
 //! outcome  figures against bounds                                    -> Part, Outcome
 //! others   one file for each group of targets measured together      -> Findings
+//! stage    servers on one core and their load, for those files; runs shows what they did
 //! ```
 //! Each row of the table is kept as it was set. A row that was not asked for, that no benchmark measures or whose
 //! measurement failed says so and why: a figure taken under other conditions than the row's would be no answer.
 
 pub mod age;
+mod calls;
+mod ceiling;
 pub mod crowd;
 pub mod flood;
 mod floor;
-mod ground;
+mod half_rate;
 pub mod idle;
+mod mailin;
 mod outcome;
+mod own;
+mod runs;
 pub mod shards;
 mod smtp_source;
+mod stage;
 mod table;
 
 use std::path::PathBuf;
@@ -158,7 +165,8 @@ impl TargetsReport {
 
     /// A line a target; where it has several figures, each on a line of its own below it.
     fn table(&self) -> Table {
-        let columns = ["", "what", "verdict", "measured", "of", "bound", "goal", "compared with"];
+        let columns =
+            ["row", "what", "verdict", "measured", "unit, or why not", "bound", "goal", "compared with"];
         let mut table = Table::new(&columns);
         for Outcome { target, verdict, parts } in &self.outcomes {
             let line = |words: Cell, measured: Cell, of: Cell| {

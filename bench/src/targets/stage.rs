@@ -1,0 +1,205 @@
+//! Where the targets of one group are measured: servers on one core, the load on its own, a fresh directory each.
+//!
+//! What receives, writes and syncs shares one core, whatever else there is: that is what the targets were set for.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::TargetsOptions;
+use crate::ceiling::bare::{BareKind, BareSink};
+use crate::ceiling::shape::Shape;
+use crate::error::Result;
+use crate::load::report::LoadReport;
+use crate::load::script::MailShape;
+use crate::load::{self, Amount, LoadOptions, Refinements};
+use crate::mailrace::{Durability, Mailrace, MailraceOptions, Totals};
+use crate::stats::Spread;
+use crate::units::CoreList;
+use crate::workspace::Workspace;
+
+/// The place of one group's measurements.
+#[derive(Debug)]
+pub(super) struct Stage<'a> {
+    options: &'a TargetsOptions,
+    core: CoreList,
+    workspace: Workspace,
+}
+
+/// One run of mailrace.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// What the load saw.
+    pub(super) load: LoadReport,
+    /// What the server says it did, warm-up included.
+    pub(super) totals: Totals,
+}
+
+impl Run {
+    /// Whether its figures are worth anything: messages were answered, and counted alike on both sides.
+    pub(super) fn counts(&self) -> bool {
+        self.load.messages.accepted > 0 && self.totals.messages == self.load.messages_overall.accepted
+    }
+
+    /// The server's processor time per message, where the run counts.
+    pub(super) fn cpu_us(&self) -> Option<f64> {
+        cpu_us(&self.load).filter(|_| self.counts())
+    }
+}
+
+impl<'a> Stage<'a> {
+    /// A place with no data yet.
+    ///
+    /// # Errors
+    /// When its directory cannot be made.
+    pub(super) fn new(options: &'a TargetsOptions) -> Result<Self> {
+        Self::on(options, CoreList(options.server_cores.0.iter().copied().take(1).collect()))
+    }
+
+    /// The same with servers on `core`, or on as many as it names.
+    ///
+    /// # Errors
+    /// As [`Stage::new`].
+    pub(super) fn on(options: &'a TargetsOptions, core: CoreList) -> Result<Self> {
+        let workspace = Workspace::new(&options.parent_dir, options.afterwards)?;
+        Ok(Self { options, core, workspace })
+    }
+
+    /// What all targets are measured with.
+    pub(super) fn options(&self) -> &'a TargetsOptions {
+        self.options
+    }
+
+    /// Where data goes.
+    pub(super) fn workspace(&mut self) -> &mut Workspace {
+        &mut self.workspace
+    }
+
+    /// The one core of the servers.
+    pub(super) fn core(&self) -> &CoreList {
+        &self.core
+    }
+
+    /// A file beside the directories of the runs.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.workspace.root().join(name)
+    }
+
+    /// In a directory of its own, which is put aside afterwards.
+    ///
+    /// # Errors
+    /// Those of `work`, and when the directory cannot be made or written out.
+    pub(super) fn in_directory<T>(&mut self, work: impl FnOnce(&Self, &Path) -> Result<T>) -> Result<T> {
+        let directory = self.workspace.fresh_made()?;
+        let outcome = work(self, &directory)?;
+        self.workspace.put_aside(&directory)?;
+        Ok(outcome)
+    }
+
+    /// Starts mailrace with `arguments` behind those of the options, lets `drive` have it, and stops it.
+    ///
+    /// # Errors
+    /// When it cannot be run or stopped, and those of `drive`.
+    pub(super) fn with_mailrace<T>(
+        &mut self,
+        durability: Durability,
+        arguments: &[&str],
+        drive: impl FnOnce(&Self, &Mailrace) -> Result<T>,
+    ) -> Result<(T, Totals)> {
+        let own = self.options.arguments.iter().cloned();
+        let server = MailraceOptions {
+            binary: self.options.mailrace.clone(),
+            cores: self.core.clone(),
+            durability,
+            data_dir: self.workspace.fresh(),
+            arguments: own.chain(arguments.iter().map(ToString::to_string)).collect(),
+        };
+        let mailrace = Mailrace::start(&server)?;
+        let outcome = drive(self, &mailrace)?;
+        let totals = mailrace.stop(&server)?;
+        self.workspace.put_aside(&server.data_dir)?;
+        Ok((outcome, totals))
+    }
+
+    /// One run of mailrace under a closed loop of `shape`.
+    ///
+    /// # Errors
+    /// When it cannot be run, driven or stopped.
+    pub(super) fn run_mailrace(&mut self, durability: Durability, shape: &Shape) -> Result<Run> {
+        let (load, totals) = self.with_mailrace(durability, &[], |stage, mailrace| {
+            stage.drive(shape, mailrace.address(), mailrace.pid(), &Refinements::default())
+        })?;
+        Ok(Run { load, totals })
+    }
+
+    /// One run of the bare monoio sink under a closed loop of `shape`.
+    ///
+    /// # Errors
+    /// When it cannot be run or driven.
+    pub(super) fn run_bare(&self, shape: &Shape) -> Result<LoadReport> {
+        let sink = BareSink::start(BareKind::Monoio, &self.core.0, shape.connections)?;
+        let load = self.drive(shape, sink.address(), sink.pid(), &Refinements::default())?;
+        sink.stop()?;
+        Ok(load)
+    }
+
+    /// Drives the server of process `pid`.
+    ///
+    /// # Errors
+    /// As a run of load.
+    pub(super) fn drive(
+        &self,
+        shape: &Shape,
+        target: SocketAddr,
+        pid: u32,
+        refinements: &Refinements,
+    ) -> Result<LoadReport> {
+        load::run_refined(&self.load(shape, target, pid, self.options.duration), refinements)
+    }
+
+    /// A load of `shape`, measured for `duration`.
+    pub(super) fn load(
+        &self,
+        shape: &Shape,
+        target: SocketAddr,
+        pid: u32,
+        duration: Duration,
+    ) -> LoadOptions {
+        LoadOptions {
+            target,
+            cores: self.options.load_cores.0.clone(),
+            connection_count: shape.connections,
+            messages_per_connection: None,
+            pipelining: shape.pipelining(),
+            mail: MailShape::of_size(shape.size),
+            amount: Amount::For { warm_up: self.options.warm_up(), duration },
+            server_pid: Some(pid),
+        }
+    }
+}
+
+/// The server's processor time per message, all its threads; nothing when it was not seen to use any.
+pub(super) fn cpu_us(load: &LoadReport) -> Option<f64> {
+    load.server.map(|used| used.cpu_us_per_message).filter(|us| *us > 0.0)
+}
+
+/// Ratios taken within each round; nothing when a figure of any round is missing.
+pub(super) fn ratios(rounds: impl IntoIterator<Item = (Option<f64>, Option<f64>)>) -> Option<Spread> {
+    let ratio = |(a, b): (Option<f64>, Option<f64>)| Some(a? / b?).filter(|ratio| ratio.is_finite());
+    let ratios: Option<Vec<f64>> = rounds.into_iter().map(ratio).collect();
+    ratios.filter(|ratios| !ratios.is_empty()).map(Spread::of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_taken_in_its_round_and_none_may_be_missing() {
+        let spread = ratios([(Some(1.0), Some(2.0)), (Some(9.0), Some(3.0)), (Some(4.0), Some(4.0))]);
+        assert_eq!(spread, Some(Spread { median: 1.0, min: 0.5, max: 3.0 }));
+        assert_eq!(ratios([(Some(1.0), Some(2.0)), (None, Some(2.0))]), None);
+        assert_eq!(ratios([(Some(1.0), Some(0.0))]), None);
+        assert_eq!(ratios([]), None);
+    }
+}
