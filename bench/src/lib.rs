@@ -9,6 +9,7 @@
 //! report      saved results in one page for readers
 //! targets     what the project has set itself, and how it stands
 //! sink        a server that keeps nothing: what the load is proven on
+//! prove       the load itself: whether its figures are the ones they must be
 //! audit       the ledger of a load against the log of the mailrace it went to
 //! ```
 //! Below them: `mailrace` and `process` (servers as child processes), `workspace` (their data), `floor` (what the
@@ -30,6 +31,7 @@ pub mod mailrace;
 pub mod peers;
 pub mod poll;
 pub mod process;
+pub mod prove;
 pub mod quick;
 pub mod report;
 pub mod sink;

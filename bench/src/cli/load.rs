@@ -110,7 +110,7 @@ fn parse_size_list(text: &str) -> std::result::Result<SizeList, String> {
     parse_sizes(text).map(SizeList)
 }
 
-fn parse_rate(text: &str) -> std::result::Result<f64, String> {
+pub(super) fn parse_rate(text: &str) -> std::result::Result<f64, String> {
     const RATE_MAX: f64 = 1e7;
     let rate = text.strip_suffix("/s").and_then(|number| number.parse::<f64>().ok());
     rate.filter(|rate| *rate > 0.0 && *rate <= RATE_MAX)
@@ -185,6 +185,7 @@ fn refinements(arguments: &LoadArguments) -> Result<Refinements> {
         ledger: arguments.ledger.clone(),
         seed: arguments.seed,
         shows_progress: std::io::stderr().is_terminal(),
+        epoch: None,
     })
 }
 

@@ -4,6 +4,7 @@ mod audit;
 mod ceiling;
 mod compare;
 mod load;
+mod prove;
 mod quick;
 mod report;
 mod sink;
@@ -26,6 +27,7 @@ enum Command {
     Audit(audit::AuditArguments),
     Compare(compare::CompareArguments),
     Load(load::LoadArguments),
+    Prove(prove::ProveArguments),
     Quick(quick::QuickArguments),
     SmtpSource(smtp_source::SmtpSourceArguments),
     Sink(sink::SinkArguments),
@@ -41,6 +43,7 @@ pub fn run() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Load(arguments) => load::run(&arguments),
+        Command::Prove(arguments) => prove::run(&arguments),
         Command::Quick(arguments) => quick::run(&arguments),
         Command::SmtpSource(arguments) => smtp_source::run(&arguments),
         Command::Sink(arguments) => sink::run(&arguments),

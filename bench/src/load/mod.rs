@@ -105,6 +105,8 @@ pub struct Refinements {
     pub seed: u64,
     /// Whether to tell once a second on standard error how far the run is.
     pub shows_progress: bool,
+    /// The zero of the run's clock, when something else is to know it; by default the moment the threads are started.
+    pub epoch: Option<Instant>,
 }
 
 /// Runs the load to its end.
@@ -129,7 +131,7 @@ pub fn run_refined(options: &LoadOptions, refinements: &Refinements) -> Result<L
     let run_id = fastrand::u64(..);
     let thread_count = options.cores.len().clamp(1, options.connection_count.max(1));
     let accepted = AtomicU64::new(0);
-    let epoch = Instant::now();
+    let epoch = refinements.epoch.unwrap_or_else(Instant::now);
     let (results, server) = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..thread_count)
             .map(|index| {
