@@ -25,8 +25,18 @@ fn figure(check: &Value, which: &str) -> f64 {
 
 #[test]
 fn a_stall_is_found_in_the_p99_and_every_message_is_counted() {
-    let output =
-        prove(&["--parts", "stall", "--stall", "50ms", "--every", "250ms", "--duration", "1s", "--rate", "400/s"]);
+    let output = prove(&[
+        "--parts",
+        "stall",
+        "--stall",
+        "50ms",
+        "--every",
+        "250ms",
+        "--duration",
+        "1s",
+        "--rate",
+        "400/s",
+    ]);
     let checks = checks(&output);
     // One in 100 of the 100 messages between two stalls waits longer than all but the first 2.5 ms of a stall.
     let (computed, reported) = (figure(&checks[0], "expected"), figure(&checks[0], "reported"));

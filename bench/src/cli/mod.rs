@@ -69,6 +69,13 @@ impl JsonArgument {
         self.json.as_deref() == Some(Path::new("-"))
     }
 
+    /// Finds out before a long run what would keep its result from being written.
+    fn check(&self) -> Result<()> {
+        let Some(path) = self.json.as_deref().filter(|_| !self.is_stdout()) else { return Ok(()) };
+        let opened = std::fs::File::options().create(true).append(true).open(path);
+        opened.map(drop).map_err(|e| Error::system(format!("write {}", path.display()), e))
+    }
+
     fn write(&self, result: &impl serde::Serialize) -> Result<()> {
         let Some(path) = &self.json else { return Ok(()) };
         let attempt = || format!("write {}", path.display());

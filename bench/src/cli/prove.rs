@@ -55,6 +55,7 @@ pub(super) struct ProveArguments {
 }
 
 pub(super) fn run(arguments: &ProveArguments) -> Result<ExitCode> {
+    arguments.json.check()?;
     let given = arguments.smtp_source.as_deref();
     let smtp_source = arguments.parts.contains(&Part::Rate).then(|| peers::find("smtp-source", given));
     let options = ProveOptions {

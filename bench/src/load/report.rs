@@ -184,11 +184,8 @@ impl LoadReport {
 
     /// A few lines for a person.
     pub fn summary(&self) -> String {
-        let t = &self.time_to_250_us;
         let mut text = format!(
-            "{}\n{:.0} messages/s, {:.1} MB/s: {} accepted, {} refused, {} lost in {:.2} s over {} connections\n\
-             time to 250 in us, from {}: p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0}\n\
-             load: {:.2} us of CPU per message, {:.2} cores busy\n",
+            "{}\n{:.0} messages/s, {:.1} MB/s: {} accepted, {} refused, {} lost in {:.2} s over {} connections\n",
             self.input.pace_in_words(),
             self.rate,
             self.megabytes_per_s,
@@ -197,21 +194,11 @@ impl LoadReport {
             self.messages.lost,
             self.window_s,
             self.input.connections,
-            if self.is_open_loop() { "the scheduled time" } else { "the write of the text" },
-            t.p50,
-            t.p90,
-            t.p99,
-            t.p999,
-            t.max,
-            self.load.cpu_us_per_message,
-            self.load.cores_busy,
         );
-        if self.is_open_loop() {
-            let t = &self.text_to_250_us;
-            text += &format!(
-                "the same from the write of the text, as a closed loop has it: p50 {:.0}, p99 {:.0}, max {:.0}\n",
-                t.p50, t.p99, t.max
-            );
+        if self.messages.accepted > 0 {
+            text += &self.times_in_words();
+        } else {
+            text += "no message was accepted, so there are no times\n";
         }
         if self.unsent > 0 {
             text += &format!("never sent, though due: {} messages; the times leave them out\n", self.unsent);
@@ -224,6 +211,27 @@ impl LoadReport {
         }
         for (failure, count) in &self.failures {
             text += &format!("failed {count} times: {failure}\n");
+        }
+        text
+    }
+
+    fn times_in_words(&self) -> String {
+        let t = &self.time_to_250_us;
+        let from = if self.is_open_loop() { "the scheduled time" } else { "the write of the text" };
+        let mut text = format!(
+            "time to 250 in us, from {from}: p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0}\n",
+            t.p50, t.p90, t.p99, t.p999, t.max
+        );
+        text += &format!(
+            "load: {:.2} us of CPU per message, {:.2} cores busy\n",
+            self.load.cpu_us_per_message, self.load.cores_busy,
+        );
+        if self.is_open_loop() {
+            let t = &self.text_to_250_us;
+            text += &format!(
+                "the same from the write of the text, as a closed loop has it: p50 {:.0}, p99 {:.0}, max {:.0}\n",
+                t.p50, t.p99, t.max
+            );
         }
         text
     }
