@@ -42,13 +42,13 @@ pub(super) struct ProveArguments {
     #[arg(long, value_name = "N/s", default_value = "1000/s", value_parser = super::load::parse_rate)]
     rate: f64,
     /// How late the sink of the rates answers each end of data: a time, or one drawn evenly from a range
-    #[arg(long, value_name = "TIME", default_value = "10ms-30ms")]
+    #[arg(long, value_name = "TIME", default_value = "30ms-90ms")]
     delay: Delay,
     /// Sessions of either load at the sink of the rates
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     sessions: u32,
     /// Messages of either load in a round of the rates
-    #[arg(long, value_name = "N", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1500, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
     #[command(flatten)]
     json: JsonArgument,
