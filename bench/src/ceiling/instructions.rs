@@ -101,7 +101,7 @@ impl Record {
     }
 
     /// Holds these counts against `recorded`: a line for each, and whether all stay within `tolerance` (a part of 1).
-    /// Counts of another compiler differ by themselves and may be off by [`OTHER_COMPILER`] times as much.
+    /// Counts of another compiler differ by themselves and may be off by five times as much.
     ///
     /// # Errors
     /// With the reason, when the two cannot be compared.
