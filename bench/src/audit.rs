@@ -92,7 +92,7 @@ fn walk(data_dir: &Path, entered: &mut HashMap<String, Entered>, report: &mut Au
         match entered.get_mut(id) {
             Some(message) => {
                 message.found += 1;
-                message.altered += u64::from(ledger::hash(&[&record.body]) != message.hash);
+                message.altered += u64::from(ledger::hash(&record.body) != message.hash);
             }
             None => report.unacknowledged += 1,
         }

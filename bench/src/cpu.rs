@@ -1,5 +1,6 @@
 //! Cores and processor time: where threads run, and what threads and whole processes have used.
 
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -17,6 +18,23 @@ pub fn pin_thread(cores: &[usize]) -> Result<()> {
         set.set(*core);
     }
     sched_setaffinity(None, &set).map_err(|e| Error::system(format!("pin to cores {cores:?}"), e))
+}
+
+/// Lets this process's first thread, and what it spawns from now on, run before all ordinary work: SCHED_FIFO, by
+/// `chrt` of util-linux.
+///
+/// # Errors
+/// When there is no `chrt`, or the system does not allow it; all then runs at the priority it had.
+pub fn take_precedence() -> Result<()> {
+    let attempt = || "run before all ordinary work (chrt --fifo)".to_owned();
+    let mut command = Command::new("chrt");
+    command.args(["--fifo", "--pid", "1", &std::process::id().to_string()]);
+    let output = command.output().map_err(|e| Error::system(attempt(), e))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::system(attempt(), std::io::Error::other(said)))
 }
 
 /// Runs `spawn` while the calling thread is pinned to `cores`, so that a process started in it inherits them.

@@ -10,6 +10,7 @@
 //! report      saved results in one page for readers
 //! targets     what the project has set itself, and how it stands
 //! sink        a server that keeps nothing: what the load is proven on
+//! prove       the load itself: whether its figures are the ones they must be
 //! audit       the ledger of a load against the log of the mailrace it went to
 //! ```
 //! Below them: `mailrace` and `process` (servers as child processes), `group` (all that belongs to one), `workspace`
@@ -34,6 +35,7 @@ pub mod peers;
 pub mod poll;
 pub mod process;
 pub mod progress;
+pub mod prove;
 pub mod quick;
 pub mod report;
 pub mod sink;

@@ -252,27 +252,59 @@ impl Comparison<'_> {
 
     fn smtp_source(&self, target: SocketAddr, connections: Connections, messages: u64) -> Result<()> {
         let options = self.options;
-        let mut command = Command::new(&options.smtp_source);
-        command.args(["-s", &options.sessions.to_string(), "-l", &options.size.to_string()]);
-        command.args(["-m", &messages.to_string(), "-M", "load.example"]);
-        command.args(["-f", "sender@load.example", "-t", "recipient@load.example"]);
-        if connections == Connections::Reused {
-            command.arg("-d");
-        }
-        command.arg(target.to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let name = || options.smtp_source.display();
-        let output = cpu::with_cores(&options.load_cores.0, || command.spawn())?
-            .and_then(std::process::Child::wait_with_output)
-            .map_err(|e| Error::system(format!("run {}", name()), e))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(Error::Server {
-            program: options.smtp_source.clone(),
-            reason: format!("it failed against {target}: {}", output.status),
-            said: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
-        })
+        let run = SourceRun {
+            program: &options.smtp_source,
+            cores: &options.load_cores.0,
+            sessions: options.sessions,
+            size: options.size,
+            messages,
+            connections,
+        };
+        drive(&run, target)
     }
+}
+
+/// One run of smtp-source.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceRun<'a> {
+    /// The program.
+    pub program: &'a Path,
+    /// Where it runs.
+    pub cores: &'a [usize],
+    /// Sessions at once.
+    pub sessions: usize,
+    /// Octets of a message's text, headers not included.
+    pub size: usize,
+    /// Messages in all.
+    pub messages: u64,
+    /// How it uses connections.
+    pub connections: Connections,
+}
+
+/// Runs smtp-source against `target` to its end.
+///
+/// # Errors
+/// When it cannot be run, or does not get every message through.
+pub fn drive(run: &SourceRun<'_>, target: SocketAddr) -> Result<()> {
+    let mut command = Command::new(run.program);
+    command.args(["-s", &run.sessions.to_string(), "-l", &run.size.to_string()]);
+    command.args(["-m", &run.messages.to_string(), "-M", "load.example"]);
+    command.args(["-f", "sender@load.example", "-t", "recipient@load.example"]);
+    if run.connections == Connections::Reused {
+        command.arg("-d");
+    }
+    command.arg(target.to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let output = cpu::with_cores(run.cores, || command.spawn())?
+        .and_then(std::process::Child::wait_with_output)
+        .map_err(|e| Error::system(format!("run {}", run.program.display()), e))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::Server {
+        program: run.program.to_owned(),
+        reason: format!("it failed against {target}: {}", output.status),
+        said: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
+    })
 }
 
 impl Connections {

@@ -41,7 +41,7 @@ fn deliver_again(server: SocketAddr, ledger: &Path) {
     let [_, wire] = TEXTS[number % TEXTS.len()];
     let mut socket = TcpStream::connect(server).expect("a connection");
     let envelope = "HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<b@load.example>\r\nDATA\r\n";
-    let dialogue = format!("{envelope}X-Mailrace-Bench-Id: {id}\r\n{wire}.\r\nQUIT\r\n");
+    let dialogue = format!("{envelope}{wire}X-Mailrace-Bench-Id: {id}\r\n.\r\nQUIT\r\n");
     socket.write_all(dialogue.as_bytes()).expect("somebody who listens");
     let mut replies = String::new();
     socket.read_to_string(&mut replies).expect("replies");

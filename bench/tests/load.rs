@@ -10,9 +10,10 @@ use mailrace_bench::error::Error;
 use mailrace_bench::load::listen_queue::ListenQueue;
 use mailrace_bench::load::report::LoadReport;
 use mailrace_bench::load::script::MailShape;
-use mailrace_bench::load::session::Pipelining;
+use mailrace_bench::load::session::{Pipelining, Stage};
 use mailrace_bench::load::{self, Amount, LoadOptions, Refinements};
 use mailrace_bench::sink::Sink;
+use mailrace_bench::sink::fault::{Faults, Refusal};
 
 fn options(target: SocketAddr) -> LoadOptions {
     LoadOptions {
@@ -212,4 +213,42 @@ fn a_listen_queue_that_cannot_be_seen_is_an_error() {
     let refinements = Refinements { minds_listen_queue: true, ..Refinements::default() };
     let error = load::run_refined(&options(nobody), &refinements).expect_err("nobody listens");
     assert!(error.to_string().contains("listen queue of 127.0.0.1:"), "{error}");
+}
+
+#[test]
+fn what_cannot_work_is_named_before_the_run() {
+    let sink = sink();
+    let here = sink.address().to_string();
+    let closed =
+        TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port nobody listens on");
+    let closed = closed.to_string();
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&[&closed, "--count", "1"], 69, "cannot connect to"),
+        (&["localhost", "--count", "1"], 69, "write HOST:PORT"),
+        (&[&here, "--count", "1", "--source", "::1"], 69, "from ::1"),
+        (&[&here, "--count", "1", "--json", "/nowhere/x"], 69, "/nowhere/x"),
+        (&[&here, "--count", "0"], 2, "--count"),
+        (&[&here, "--size", "1B"], 2, "two octets"),
+        (&[&here, "--from", "a>\r\nRSET"], 2, "without angle brackets"),
+    ];
+    for (arguments, code, words) in cases {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailrace-bench"));
+        let output = command.arg("load").args(arguments).output().expect("the command");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(code) && said.contains(words), "{arguments:?}: {said}");
+    }
+    assert_eq!(sink.accepted_count(), 0);
+}
+
+#[test]
+fn a_run_in_which_nothing_is_accepted_is_no_success() {
+    let refusals = vec![Refusal { stage: Stage::Greeting, code: 554, per_mille: 1000 }];
+    let faults = Faults { refusals, ..Faults::default() };
+    let sink = Sink::start_faulty("127.0.0.1:0".parse().expect("an address"), None, faults).expect("a sink");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mailrace-bench"));
+    command.args(["load", &sink.address().to_string(), "--connections", "1", "--warm-up", "0s"]);
+    let output = command.args(["--duration", "200ms"]).output().expect("the command");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("no message was accepted") && said.contains("554 to greeting"), "{said}");
 }

@@ -16,8 +16,9 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 
 /// Entries of the submission ring.
 const RING_ENTRIES: u32 = 4096;
-/// Buffers the kernel may fill; a power of two.
-const BUFFER_COUNT: u16 = 1024;
+/// Buffers the kernel may fill; a power of two. It takes them in turn, so all of them have to stay in the second
+/// cache.
+const BUFFER_COUNT: u16 = 128;
 /// Octets of one of them.
 const BUFFER_LEN: usize = 16 << 10;
 const BUFFER_GROUP: u16 = 0;

@@ -1,9 +1,9 @@
 //! The bare sink on io_uring itself: what the kernel gives without a runtime.
 //!
 //! Multishot accept and receive, buffers from a ring, all submissions of a wake-up in one system call. Replies are
-//! kept for ever by what they say, since the kernel reads them on its own time; there are few different ones.
+//! kept for ever by what they say, since the kernel reads them on its own time; there are few different ones, the one
+//! last given in front.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
@@ -26,7 +26,7 @@ pub(super) fn serve(listener: TcpListener) -> io::Result<Infallible> {
         ring: Ring::new(listener)?,
         slots: Vec::new(),
         free: Vec::new(),
-        known: HashMap::new(),
+        known: Vec::new(),
         replies: Vec::new(),
     };
     let mut events = Vec::new();
@@ -42,7 +42,7 @@ struct Server {
     ring: Ring,
     slots: Vec<Option<(OwnedFd, Dialogue)>>,
     free: Vec<u32>,
-    known: HashMap<Vec<u8>, &'static [u8]>,
+    known: Vec<&'static [u8]>,
     replies: Vec<u8>,
 }
 
@@ -89,10 +89,12 @@ impl Server {
             return Ok(());
         }
         let is_over = dialogue.has_quit() || self.known.len() >= REPLIES_MAX;
-        if !self.known.contains_key(&self.replies) {
-            self.known.insert(self.replies.clone(), self.replies.clone().leak());
+        match self.known.iter().position(|known| *known == self.replies) {
+            Some(0) => {}
+            Some(index) => self.known.swap(0, index),
+            None => self.known.insert(0, self.replies.clone().leak()),
         }
-        self.ring.send(socket, self.known[&self.replies])?;
+        self.ring.send(socket, self.known[0])?;
         if is_over {
             // The slot is free again when the receive has ended, which this brings about; its failure does so too.
             let _ = shutdown(socket, Shutdown::Read);

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::JsonArgument;
+use crate::cpu;
 use crate::error::{Error, Result};
 use crate::load::content::{Content, Corpus, SizeShare, parse_sizes};
 use crate::load::gathering::Opening;
@@ -41,7 +42,7 @@ pub(super) struct LoadArguments {
     /// Size of each message, headers included; or several with their weights, as in 1KiB:50,64KiB:45,1MiB:5
     #[arg(long, value_name = "SIZES", default_value = "4KiB", value_parser = parse_size_list)]
     size: SizeList,
-    /// Send the messages of a directory of .eml files, or of an mbox file, in turn
+    /// Send the messages of a directory of .eml files, or of an mbox file, in turn; each line end becomes CR LF
     #[arg(long, value_name = "PATH", conflicts_with = "size")]
     corpus: Option<PathBuf>,
     /// Open loop: so many messages a second come due whatever the server does, each timed from its scheduled time
@@ -79,22 +80,23 @@ pub(super) struct LoadArguments {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// How long to measure
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_some_duration)]
     duration: Duration,
     /// How long to run before measuring
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     warm_up: Duration,
     /// Send exactly N messages and measure all of them, instead of a time
     #[arg(long, value_name = "N", conflicts_with_all = ["duration", "warm_up"])]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// The name given with EHLO
-    #[arg(long, value_name = "NAME", default_value = "load.example")]
+    #[arg(long, value_name = "NAME", default_value = "load.example", value_parser = parse_word)]
     helo: String,
     /// The reverse-path
-    #[arg(long, value_name = "ADDRESS", default_value = "sender@load.example")]
+    #[arg(long, value_name = "ADDRESS", default_value = "sender@load.example", value_parser = parse_word)]
     from: String,
     /// The forward-path
-    #[arg(long, value_name = "ADDRESS", default_value = "recipient@load.example")]
+    #[arg(long, value_name = "ADDRESS", default_value = "recipient@load.example", value_parser = parse_word)]
     to: String,
     /// Also report what this process uses: the server's, when it runs here
     #[arg(long, value_name = "PID")]
@@ -124,11 +126,25 @@ fn parse_size_list(text: &str) -> std::result::Result<SizeList, String> {
     parse_sizes(text).map(SizeList)
 }
 
-fn parse_rate(text: &str) -> std::result::Result<f64, String> {
+pub(super) fn parse_rate(text: &str) -> std::result::Result<f64, String> {
     const RATE_MAX: f64 = 1e7;
     let rate = text.strip_suffix("/s").and_then(|number| number.parse::<f64>().ok());
     rate.filter(|rate| *rate > 0.0 && *rate <= RATE_MAX)
         .ok_or_else(|| "write messages a second, at most 10000000, like 500/s or 0.5/s".into())
+}
+
+fn parse_some_duration(text: &str) -> std::result::Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if duration.is_zero() { Err("write a time longer than none".into()) } else { Ok(duration) }
+}
+
+/// A name or an address that stays within its command.
+fn parse_word(text: &str) -> std::result::Result<String, String> {
+    let strays = |c: char| c.is_control() || c == '<' || c == '>';
+    if text.contains(strays) {
+        return Err("write it without angle brackets, line ends and other control characters".into());
+    }
+    Ok(text.to_owned())
 }
 
 #[derive(Clone, Debug)]
@@ -149,7 +165,9 @@ fn parse_sources(text: &str) -> std::result::Result<Sources, String> {
 }
 
 pub(super) fn run(arguments: &LoadArguments) -> Result<ExitCode> {
-    let (options, refinements) = (options(arguments)?, refinements(arguments)?);
+    arguments.json.check()?;
+    let refinements = refinements(arguments)?;
+    let options = options(arguments, refinements.sources.first().copied())?;
     if let (true, Some(p99)) = (arguments.find_max, arguments.p99) {
         return find_max(arguments, &options, &refinements, p99);
     }
@@ -158,7 +176,7 @@ pub(super) fn run(arguments: &LoadArguments) -> Result<ExitCode> {
         print!("{}", report.summary());
     }
     arguments.json.write(&report)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(u8::from(report.messages.accepted == 0)))
 }
 
 fn find_max(
@@ -206,12 +224,16 @@ fn refinements(arguments: &LoadArguments) -> Result<Refinements> {
         },
         errand: if arguments.visit { Errand::Visit } else { Errand::Mail },
         shows_progress: std::io::stderr().is_terminal(),
+        epoch: None,
     })
 }
 
-fn options(arguments: &LoadArguments) -> Result<LoadOptions> {
+fn options(arguments: &LoadArguments, source: Option<IpAddr>) -> Result<LoadOptions> {
+    if let Some(pid) = arguments.server_pid {
+        cpu::of_process(pid)?;
+    }
     Ok(LoadOptions {
-        target: resolve(&arguments.target)?,
+        target: reach(&arguments.target, source)?,
         cores: arguments.cores.clone().map_or_else(Vec::new, |cores| cores.0),
         connection_count: arguments.connections as usize,
         messages_per_connection: arguments.reuse.0,
@@ -231,10 +253,37 @@ fn options(arguments: &LoadArguments) -> Result<LoadOptions> {
     })
 }
 
-fn resolve(target: &str) -> Result<SocketAddr> {
+/// The first address of `target` that takes a connection: a name may have several, and a run against one that takes
+/// none would only count that.
+fn reach(target: &str, source: Option<IpAddr>) -> Result<SocketAddr> {
     let attempt = || format!("find {target}");
-    let mut addresses = target.to_socket_addrs().map_err(|e| Error::system(attempt(), e))?;
-    addresses.next().ok_or_else(|| Error::system(attempt(), std::io::ErrorKind::NotFound))
+    let has_port = target.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if !has_port {
+        let hint = std::io::Error::other("write HOST:PORT, as in localhost:25 or [::1]:25");
+        return Err(Error::system(attempt(), hint));
+    }
+    let addresses = target.to_socket_addrs().map_err(|e| Error::system(attempt(), e))?;
+    let mut failed = Error::system(attempt(), std::io::ErrorKind::NotFound);
+    for address in addresses {
+        match try_connection(address, source) {
+            Ok(()) => return Ok(address),
+            Err(error) => failed = Error::system(format!("connect to {address}{}", from(source)), error),
+        }
+    }
+    Err(failed)
+}
+
+fn try_connection(address: SocketAddr, source: Option<IpAddr>) -> std::io::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    socket.connect_timeout(&address.into(), PATIENCE)
+}
+
+fn from(source: Option<IpAddr>) -> String {
+    source.map_or_else(String::new, |source| format!(" from {source}"))
 }
 
 #[cfg(test)]

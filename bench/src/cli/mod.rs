@@ -5,6 +5,7 @@ mod ceiling;
 mod compare;
 mod curves;
 mod load;
+mod prove;
 mod quick;
 mod report;
 mod sink;
@@ -28,6 +29,7 @@ enum Command {
     Compare(compare::CompareArguments),
     Curves(curves::CurvesArguments),
     Load(load::LoadArguments),
+    Prove(prove::ProveArguments),
     Quick(quick::QuickArguments),
     SmtpSource(smtp_source::SmtpSourceArguments),
     Sink(sink::SinkArguments),
@@ -44,6 +46,7 @@ pub fn run() -> ExitCode {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Curves(arguments) => curves::run(&arguments),
         Command::Load(arguments) => load::run(&arguments),
+        Command::Prove(arguments) => prove::run(&arguments),
         Command::Quick(arguments) => quick::run(&arguments),
         Command::SmtpSource(arguments) => smtp_source::run(&arguments),
         Command::Sink(arguments) => sink::run(&arguments),
@@ -67,6 +70,13 @@ struct JsonArgument {
 impl JsonArgument {
     fn is_stdout(&self) -> bool {
         self.json.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Finds out before a long run what would keep its result from being written.
+    fn check(&self) -> Result<()> {
+        let Some(path) = self.json.as_deref().filter(|_| !self.is_stdout()) else { return Ok(()) };
+        let opened = std::fs::File::options().create(true).append(true).open(path);
+        opened.map(drop).map_err(|e| Error::system(format!("write {}", path.display()), e))
     }
 
     fn write(&self, result: &impl serde::Serialize) -> Result<()> {

@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &SinkArguments) -> Result<ExitCode> {
         sink.accepted_count(),
         sink.refusal_count(),
         sink.reset_count(),
-        sink.stall_count()
+        sink.stalls().len()
     );
     Ok(ExitCode::SUCCESS)
 }

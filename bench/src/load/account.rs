@@ -108,10 +108,10 @@ impl<'a> Account<'a> {
         self.measured.1 = now;
     }
 
-    /// What the text of message `number` begins with, when a ledger wants it to be its own.
+    /// What the text of message `number` ends with, when a ledger wants it to be its own.
     pub fn sign(&self, text: &mut SentText, number: u64) {
         if let Some(ledger) = &self.ledger {
-            text.head = ledger.head(number);
+            text.id_line = ledger.id_line(number);
         }
     }
 
@@ -131,8 +131,8 @@ impl<'a> Account<'a> {
             return;
         }
         self.tally.messages_overall.accepted += 1;
-        if let Some(ledger) = &mut self.ledger {
-            ledger.note(&text.head, script.plain_text(text.index), reply);
+        if let (Some(ledger), Some(prefix)) = (&mut self.ledger, script.hash_prefix(text.index)) {
+            ledger.note(prefix, &text.id_line, reply);
         }
         if self.in_window && self.window.holds(now) {
             self.tally.completed += 1;

@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SendAncillaryBuffer, SendFlags, SocketFlags, So
 use super::reply::ReplyReader;
 use super::script::Script;
 use super::session::{Manner, Piece, Session};
-use crate::ledger::{HEAD_LEN, Head};
+use crate::ledger::{ID_LINE_LEN, IdLine};
 
 /// A connection and what it is doing.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ pub struct SentText {
     pub at: u64,
     /// Its number in the script.
     pub index: usize,
-    /// What stands before it, where a ledger wants that.
-    pub head: Head,
+    /// What ends it, where a ledger wants that.
+    pub id_line: IdLine,
 }
 
 impl Connection {
@@ -70,7 +70,7 @@ impl Connection {
             unsent: None,
             opened_at: now,
             is_open: false,
-            text: SentText { at: now, index: 0, head: [0; HEAD_LEN] },
+            text: SentText { at: now, index: 0, id_line: [0; ID_LINE_LEN] },
         })
     }
 
@@ -89,7 +89,7 @@ impl Connection {
     /// When the connection is broken.
     pub fn flush(&mut self, script: &Script) -> rustix::io::Result<()> {
         while let Some((piece, written)) = self.unsent {
-            let slices = script.slices(piece, self.text.index, &self.text.head);
+            let slices = script.slices(piece, self.text.index, &self.text.id_line);
             match write(&self.socket, slices, written) {
                 Ok(count) => {
                     let written = written + count;

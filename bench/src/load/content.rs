@@ -46,7 +46,10 @@ pub fn parse_sizes(text: &str) -> std::result::Result<Vec<SizeShare>, String> {
     text.split(',')
         .map(|part| {
             let (size, weight) = part.split_once(':').unwrap_or((part, "1"));
-            let size = parse_size(size)?.max(2);
+            let size = parse_size(size)?;
+            if size < 2 {
+                return Err(format!("`{part}`: a message has at least two octets, CR LF"));
+            }
             let weight = weight.parse().ok().filter(|weight| *weight > 0).ok_or_else(|| {
                 format!("`{part}`: write a size and its weight, a whole number above 0, like 64KiB:45")
             })?;
@@ -147,7 +150,7 @@ mod tests {
         let share = |size, weight| SizeShare { size, weight };
         assert_eq!(parse_sizes("4KiB"), Ok(vec![share(4096, 1)]));
         assert_eq!(parse_sizes("1KiB:50,1MiB:5"), Ok(vec![share(1024, 50), share(1 << 20, 5)]));
-        for bad in ["", "4KiB:", "4KiB:0", "4KiB:x", "4096:1", "1KiB,,2KiB"] {
+        for bad in ["", "4KiB:", "4KiB:0", "4KiB:x", "4096:1", "1KiB,,2KiB", "1B"] {
             assert!(parse_sizes(bad).is_err(), "{bad}");
         }
     }

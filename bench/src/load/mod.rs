@@ -116,6 +116,8 @@ pub struct Refinements {
     pub errand: Errand,
     /// Whether to tell once a second on standard error how far the run is.
     pub shows_progress: bool,
+    /// The zero of the run's clock, when something else is to know it; by default the moment the threads are started.
+    pub epoch: Option<Instant>,
 }
 
 /// Runs the load to its end.
@@ -153,7 +155,7 @@ pub fn run_gathered(
     let thread_count = options.cores.len().clamp(1, options.connection_count.max(1));
     let accepted = AtomicU64::new(0);
     let gathering = Gathering::of(options.connection_count);
-    let (epoch, run_id) = (Instant::now(), fastrand::u64(..));
+    let (epoch, run_id) = (refinements.epoch.unwrap_or_else(Instant::now), fastrand::u64(..));
     let task = Task { options, refinements, script: &script, epoch, run_id, accepted: &accepted };
     let (results, start, server) = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..thread_count)

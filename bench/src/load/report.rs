@@ -202,15 +202,9 @@ impl LoadReport {
 
     /// A few lines for a person.
     pub fn summary(&self) -> String {
-        let t = &self.time_to_250_us;
-        let (thing, things, begin, end) = match self.input.errand {
-            Errand::Mail => ("message", "messages", "the write of the text", "250"),
-            Errand::Visit => ("visit", "visits", "connect(2)", "221"),
-        };
+        let (thing, things) = self.things();
         let mut text = format!(
-            "{}\n{:.0} {}/s, {:.1} MB/s: {} accepted, {} refused, {} lost in {:.2} s over {} connections\n\
-             time to {} in us, from {}: p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0}\n\
-             load: {:.2} us of CPU per {}, {:.2} cores busy\n",
+            "{}\n{:.0} {}/s, {:.1} MB/s: {} accepted, {} refused, {} lost in {:.2} s over {} connections\n",
             self.input.pace_in_words(),
             self.rate,
             things,
@@ -220,26 +214,14 @@ impl LoadReport {
             self.messages.lost,
             self.window_s,
             self.input.connections,
-            end,
-            if self.is_open_loop() { "the scheduled time" } else { begin },
-            t.p50,
-            t.p90,
-            t.p99,
-            t.p999,
-            t.max,
-            self.load.cpu_us_per_message,
-            thing,
-            self.load.cores_busy,
         );
+        if self.messages.accepted > 0 {
+            text += &self.times_in_words();
+        } else {
+            text += &format!("no {thing} was accepted, so there are no times\n");
+        }
         if let Some(seconds) = self.gathered_s {
             text += &format!("all connections were greeted after {seconds:.2} s, before the first message\n");
-        }
-        if self.is_open_loop() {
-            let t = &self.text_to_250_us;
-            text += &format!(
-                "the same from {begin}, as a closed loop has it: p50 {:.0}, p99 {:.0}, max {:.0}\n",
-                t.p50, t.p99, t.max
-            );
         }
         if self.unsent > 0 {
             text += &format!("never sent, though due: {} {things}; the times leave them out\n", self.unsent);
@@ -258,6 +240,44 @@ impl LoadReport {
         }
         for (failure, count) in &self.failures {
             text += &format!("failed {count} times: {failure}\n");
+        }
+        text
+    }
+
+    /// What was sent, one and many.
+    fn things(&self) -> (&'static str, &'static str) {
+        match self.input.errand {
+            Errand::Mail => ("message", "messages"),
+            Errand::Visit => ("visit", "visits"),
+        }
+    }
+
+    fn times_in_words(&self) -> String {
+        let t = &self.time_to_250_us;
+        let (begin, end) = match self.input.errand {
+            Errand::Mail => ("the write of the text", "250"),
+            Errand::Visit => ("connect(2)", "221"),
+        };
+        let from = if self.is_open_loop() { "the scheduled time" } else { begin };
+        let mut text = format!(
+            "time to {end} in us, from {from}: p50 {:.0}, p90 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0}
+",
+            t.p50, t.p90, t.p99, t.p999, t.max
+        );
+        text += &format!(
+            "load: {:.2} us of CPU per {}, {:.2} cores busy
+",
+            self.load.cpu_us_per_message,
+            self.things().0,
+            self.load.cores_busy,
+        );
+        if self.is_open_loop() {
+            let t = &self.text_to_250_us;
+            text += &format!(
+                "the same from {begin}, as a closed loop has it: p50 {:.0}, p99 {:.0}, max {:.0}
+",
+                t.p50, t.p99, t.max
+            );
         }
         text
     }

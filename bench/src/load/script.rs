@@ -4,9 +4,9 @@ use fastrand::Rng;
 
 use super::content::Content;
 use super::session::Piece;
-use super::text::{Text, made_up};
+use super::text::{END, Text, made_up};
 use crate::error::{Error, Result};
-use crate::ledger::HEAD_LEN;
+use crate::ledger::{ID_LINE_LEN, Prefix};
 
 /// What every message of a run has in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +43,9 @@ pub struct Script {
     pieces: [Vec<u8>; Piece::COUNT],
     texts: Vec<Text>,
     choice: Choice,
-    /// Octets that each message has before its text, and that are its own.
-    head_len: usize,
+    /// Where each message ends with a line of its own: what of each text's hash can be known before.
+    hash_prefixes: Option<Vec<Prefix>>,
+    end_then_quit: Vec<u8>,
 }
 
 /// Which of the texts a message gets.
@@ -60,18 +61,17 @@ enum Choice {
 }
 
 impl Script {
-    /// Lays out all pieces for messages of one shape. With `has_heads` each message begins with a header line of
-    /// its own, which the sizes asked for include.
+    /// Lays out all pieces for messages of one shape. With `has_ids` each message ends with a line of its own,
+    /// which the sizes asked for include.
     ///
     /// # Errors
     /// When a size leaves no room for that line.
-    pub fn new(shape: &MailShape, content: &Content, has_heads: bool, seed: u64) -> Result<Self> {
+    pub fn new(shape: &MailShape, content: &Content, has_ids: bool, seed: u64) -> Result<Self> {
         let mail = format!("MAIL FROM:<{}>\r\n", shape.reverse_path).into_bytes();
         let recipient = format!("RCPT TO:<{}>\r\n", shape.forward_path).into_bytes();
         let (data, quit, reset) = (b"DATA\r\n", b"QUIT\r\n", b"RSET\r\n");
         let envelope = [&mail[..], &recipient.repeat(shape.recipient_count as usize), data].concat();
-        let head_len = if has_heads { HEAD_LEN } else { 0 };
-        let texts = texts(shape, content, head_len)?;
+        let texts = texts(shape, content, if has_ids { ID_LINE_LEN } else { 0 })?;
         let octets = |piece| match piece {
             Piece::Hello => format!("EHLO {}\r\n", shape.helo).into_bytes(),
             Piece::Envelope => envelope.clone(),
@@ -84,11 +84,13 @@ impl Script {
             Piece::ResetThenEnvelope => [&reset[..], &envelope].concat(),
             Piece::Quit => quit.to_vec(),
         };
+        let hash_prefixes = has_ids.then(|| texts.iter().map(|text| Prefix::new(text)).collect());
         Ok(Self {
             pieces: Piece::ALL.map(octets),
             texts: texts.into_iter().map(|text| Text::new(text, &envelope)).collect(),
             choice: Choice::of(content, seed),
-            head_len,
+            hash_prefixes,
+            end_then_quit: [END, quit].concat(),
         })
     }
 
@@ -106,26 +108,38 @@ impl Script {
     }
 
     /// The octets of `piece`, in the order they are written; those that begin with a text take it from `text_index`
-    /// and put `head` before it. All but the first may be empty.
-    pub fn slices<'a>(&'a self, piece: Piece, text_index: usize, head: &'a [u8]) -> [&'a [u8]; 3] {
+    /// and put `id_line` behind it where messages have one. All but the first may be empty.
+    pub fn slices<'a>(&'a self, piece: Piece, text_index: usize, id_line: &'a [u8]) -> [&'a [u8]; 3] {
+        if !piece.starts_with_body() {
+            return [&self.pieces[piece as usize], &[], &[]];
+        }
         let text = &self.texts[text_index];
-        let (body, behind): (&[u8], &[u8]) = match piece {
-            Piece::Body => (text.body(), &[]),
-            Piece::BodyThenEnvelope => (text.body_then_envelope(), &[]),
-            Piece::BodyThenQuit => (text.body(), &self.pieces[Piece::Quit as usize]),
-            other => return [&self.pieces[other as usize], &[], &[]],
-        };
-        if self.head_len == 0 { [body, behind, &[]] } else { [head, body, behind] }
+        match (piece, &self.hash_prefixes) {
+            (Piece::BodyThenEnvelope, None) => [text.body_then_envelope(), &[], &[]],
+            (Piece::BodyThenQuit, None) => [text.body(), &self.pieces[Piece::Quit as usize], &[]],
+            (_, None) => [text.body(), &[], &[]],
+            (Piece::BodyThenEnvelope, Some(_)) => {
+                [text.body_without_end(), id_line, text.end_then_envelope()]
+            }
+            (Piece::BodyThenQuit, Some(_)) => [text.body_without_end(), id_line, &self.end_then_quit],
+            (_, Some(_)) => [text.body_without_end(), id_line, END],
+        }
     }
 
-    /// The text of a message as its reader will see it, without the head.
+    /// What of the hash of a message is known before its id line; `None` where messages have none.
+    pub fn hash_prefix(&self, text_index: usize) -> Option<&Prefix> {
+        self.hash_prefixes.as_ref().map(|prefixes| &prefixes[text_index])
+    }
+
+    /// The text of a message as its reader will see it, without the id line.
     pub fn plain_text(&self, text_index: usize) -> &[u8] {
         self.texts[text_index].plain()
     }
 
     /// Octets of a message as its reader will see it.
     pub fn message_len(&self, text_index: usize) -> usize {
-        self.head_len + self.plain_text(text_index).len()
+        let id_len = if self.hash_prefixes.is_some() { ID_LINE_LEN } else { 0 };
+        id_len + self.plain_text(text_index).len()
     }
 }
 
@@ -146,11 +160,11 @@ impl Choice {
     }
 }
 
-fn texts(shape: &MailShape, content: &Content, head_len: usize) -> Result<Vec<Vec<u8>>> {
+fn texts(shape: &MailShape, content: &Content, id_len: usize) -> Result<Vec<Vec<u8>>> {
     let of_size = |size: usize| {
-        let rest = size.checked_sub(head_len).filter(|rest| *rest >= 2).ok_or_else(|| {
+        let rest = size.checked_sub(id_len).filter(|rest| *rest >= 2).ok_or_else(|| {
             let attempt = format!("give each message of {size} octets an id of its own for the ledger");
-            let remedy = format!("send at least {} octets", head_len + 2);
+            let remedy = format!("send at least {} octets", id_len + 2);
             Error::system(attempt, std::io::Error::new(std::io::ErrorKind::InvalidInput, remedy))
         })?;
         Ok(made_up(shape, rest))
@@ -188,14 +202,26 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_part_of_the_size_and_stands_before_the_text_only() {
+    fn an_id_line_is_part_of_the_size_and_ends_the_text_only() {
         let script = Script::new(&shape(), &Content::OneSize, true, 0).expect("a script");
-        let head = [b'h'; HEAD_LEN];
-        let body = script.slices(Piece::Body, 0, &head).concat();
+        let line = [b'i'; ID_LINE_LEN];
+        let body = script.slices(Piece::Body, 0, &line).concat();
         assert_eq!((body.len(), script.message_len(0)), (103, 100));
-        assert!(body.starts_with(&head));
-        assert_eq!(script.slices(Piece::Quit, 0, &head).concat(), b"QUIT\r\n");
-        let small = MailShape { size: HEAD_LEN, ..shape() };
+        for (piece, behind) in [
+            (Piece::Body, ""),
+            (Piece::BodyThenQuit, "QUIT\r\n"),
+            (
+                Piece::BodyThenEnvelope,
+                "MAIL FROM:<a@load.example>\r\nRCPT TO:<b@load.example>\r\nRCPT TO:<b@load.example>\r\nDATA\r\n",
+            ),
+        ] {
+            let expected = [script.plain_text(0), &line, b".\r\n", behind.as_bytes()].concat();
+            assert_eq!(script.slices(piece, 0, &line).concat(), expected, "{piece:?}");
+        }
+        let hash = script.hash_prefix(0).expect("a prefix").with(&line);
+        assert_eq!(hash, crate::ledger::hash(&body[..100]));
+        assert_eq!(script.slices(Piece::Quit, 0, &line).concat(), b"QUIT\r\n");
+        let small = MailShape { size: ID_LINE_LEN, ..shape() };
         assert!(Script::new(&small, &Content::OneSize, true, 0).is_err());
     }
 

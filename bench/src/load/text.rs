@@ -14,7 +14,7 @@ pub(super) struct Text {
 }
 
 /// What ends a text.
-const END: &[u8] = b".\r\n";
+pub(super) const END: &[u8] = b".\r\n";
 
 impl Text {
     /// `plain` with `envelope` behind it.
@@ -37,6 +37,16 @@ impl Text {
         &self.wire[..self.body_len]
     }
 
+    /// The text alone, as it is written.
+    pub(super) fn body_without_end(&self) -> &[u8] {
+        &self.wire[..self.body_len - END.len()]
+    }
+
+    /// The end of the text and the envelope of the next message.
+    pub(super) fn end_then_envelope(&self) -> &[u8] {
+        &self.wire[self.body_len - END.len()..]
+    }
+
     /// The text, its end, and the envelope of the next message.
     pub(super) fn body_then_envelope(&self) -> &[u8] {
         &self.wire
@@ -44,7 +54,7 @@ impl Text {
 
     /// The text as a reader will see it, dots unstuffed.
     pub(super) fn plain(&self) -> &[u8] {
-        self.plain.as_deref().unwrap_or(&self.wire[..self.body_len - END.len()])
+        self.plain.as_deref().unwrap_or(self.body_without_end())
     }
 }
 

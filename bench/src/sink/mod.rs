@@ -9,9 +9,10 @@ mod session;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -46,7 +47,23 @@ struct Counts {
     accepted: AtomicU64,
     refusals: AtomicU64,
     resets: AtomicU64,
-    stalls: AtomicU64,
+    /// Those that are over, as they turned out.
+    stalls: Mutex<Vec<Stalled>>,
+}
+
+/// A stall as it turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields name themselves")]
+pub struct Stalled {
+    pub from: Instant,
+    pub to: Instant,
+}
+
+impl Counts {
+    fn stalls(&self) -> std::sync::MutexGuard<'_, Vec<Stalled>> {
+        // A push cannot be left half done.
+        self.stalls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Sink {
@@ -71,6 +88,8 @@ impl Sink {
         let thread = std::thread::spawn(move || {
             let is_placed = core.is_none_or(|core| cpu::pin_thread(&[core]).is_ok());
             assert!(is_placed, "the sink cannot be pinned to core {core:?}");
+            // Delays and stalls end at their time, not up to 50 us later. A system that refuses makes them late.
+            let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
             server.run();
         });
         Ok(Self { address, counts, is_stopping, thread: Some(thread) })
@@ -96,9 +115,9 @@ impl Sink {
         self.counts.resets.load(Ordering::Acquire)
     }
 
-    /// Stalls so far, the one under way included.
-    pub fn stall_count(&self) -> u64 {
-        self.counts.stalls.load(Ordering::Acquire)
+    /// Stalls that are over, in order, each by the clock.
+    pub fn stalls(&self) -> Vec<Stalled> {
+        self.counts.stalls().clone()
     }
 }
 
@@ -194,8 +213,9 @@ impl Server {
     fn stall_when_due(&mut self) {
         let Some((at, stall)) = self.stall else { return };
         if Instant::now() >= at {
-            self.counts.stalls.fetch_add(1, Ordering::Release);
-            std::thread::sleep((at + stall.length).saturating_duration_since(Instant::now()));
+            let from = Instant::now();
+            std::thread::sleep((at + stall.length).saturating_duration_since(from));
+            self.counts.stalls().push(Stalled { from, to: Instant::now() });
             self.stall = Some((at + stall.every, stall));
         }
     }
