@@ -5,7 +5,8 @@
 //! - `shape` is what the load does, `paced` the fixed rate at which `counting` counts system calls;
 //! - `report` holds the figures and prints them.
 //!
-//! In each round each server is started once, in a fresh directory, meets the shapes in their order and is stopped.
+//! In each round each server is started twice, in a fresh directory: to take idle connections, and to meet the shapes of
+//! load in their order.
 //! What cannot be had or fails is named with its reason and its figures are missing; nothing is left out silently.
 
 pub mod catalogue;
@@ -92,12 +93,16 @@ pub fn run(options: &CompareOptions, progress: &mut dyn FnMut(&str)) -> Result<C
                 continue;
             }
             progress(&format!("round {round} of {}: {}", options.rounds, figures.peer.name));
-            let directory = workspace.fresh_made()?;
-            match Server::start(&figures.peer, &hall, directory.clone()) {
-                Ok(server) => measure(options, server, &directory, figures),
-                Err(error) => figures.missing = Some(error.to_string()),
+            // Thousands of connections that end at once would keep a server busy: another one meets the shapes.
+            let skipped = usize::from(!options.shapes.contains(&Shape::Idle));
+            for part in [measure_idle, measure].into_iter().skip(skipped) {
+                let directory = workspace.fresh_made()?;
+                match Server::start(&figures.peer, &hall, directory.clone()) {
+                    Ok(server) => part(options, server, &directory, figures),
+                    Err(error) => figures.missing = Some(error.to_string()),
+                }
+                workspace.put_aside(&directory)?;
             }
-            workspace.put_aside(&directory)?;
         }
     }
     Ok(CompareReport::new(options, groups.err(), figures))
@@ -110,15 +115,20 @@ fn version(peer: &Peer, found: &Found) -> std::result::Result<String, String> {
     }
 }
 
+/// What an idle connection takes, of a server that has just been started.
+fn measure_idle(options: &CompareOptions, server: Server, _: &Path, figures: &mut PeerFigures) {
+    match idle::kib_for_each(server.address, server.extent(), options.idle_connections) {
+        Ok(kib) => figures.idle_kib.push(kib),
+        Err(error) => figures.note(format!("idle connections: {error}")),
+    }
+    if let Err(error) = server.stop() {
+        figures.note(error.to_string());
+    }
+}
+
 /// One server in one round, from its start to its end.
 fn measure(options: &CompareOptions, server: Server, directory: &Path, figures: &mut PeerFigures) {
     let (address, extent) = (server.address, server.extent());
-    if options.shapes.contains(&Shape::Idle) {
-        match idle::kib_for_each(address, extent, options.idle_connections) {
-            Ok(kib) => figures.idle_kib.push(kib),
-            Err(error) => figures.note(format!("idle connections: {error}")),
-        }
-    }
     let file = directory.join("perf.csv");
     match Counts::take(address, extent, &options.load_cores.0, &file) {
         Ok(counts) => figures.counts.push(counts),
