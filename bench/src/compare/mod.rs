@@ -6,7 +6,8 @@
 //! - `report` holds the figures and `page` shows them, `keeping` putting together what does as much;
 //! - `curves` goes along a rate, a size or a number, `curve_report` and `curve_page` hold and show that.
 //!
-//! In each round each server is started once, in a fresh directory, meets the shapes in their order and is stopped.
+//! In each round each server is started twice, in a fresh directory: to take idle connections, and to meet the shapes of
+//! load in their order.
 //! What cannot be had or fails is named with its reason and its figures are missing; nothing is left out silently.
 
 pub mod catalogue;
@@ -127,12 +128,7 @@ pub fn run(options: &CompareOptions, progress: &mut dyn FnMut(&str)) -> Result<C
             }
             let what = format!("round {round} of {}, {}", options.rounds, figures.peer.name);
             progress(&steps.begin(options.server_time(), &what));
-            let directory = workspace.fresh_made()?;
-            match Server::start(&figures.peer, &hall, directory.clone()) {
-                Ok(server) => measure(options, server, &directory, figures, round),
-                Err(error) => figures.missing = Some(error.to_string()),
-            }
-            workspace.put_aside(&directory)?;
+            measure_peer(options, &hall, &mut workspace, figures, round)?;
         }
     }
     let curves = match options.curves.is_empty() {
@@ -162,6 +158,38 @@ fn version(peer: &Peer, found: &Found) -> std::result::Result<String, String> {
     }
 }
 
+/// One server in one round. Thousands of connections that end at once would keep a server busy: so one takes the idle
+/// ones and another meets the shapes.
+fn measure_peer(
+    options: &CompareOptions,
+    hall: &Hall<'_>,
+    workspace: &mut Workspace,
+    figures: &mut PeerFigures,
+    round: usize,
+) -> Result<()> {
+    let skipped = usize::from(!options.shapes.contains(&Shape::Idle));
+    for part in [measure_idle, measure].into_iter().skip(skipped) {
+        let directory = workspace.fresh_made()?;
+        match Server::start(&figures.peer, hall, directory.clone()) {
+            Ok(server) => part(options, server, &directory, figures, round),
+            Err(error) => figures.missing = Some(error.to_string()),
+        }
+        workspace.put_aside(&directory)?;
+    }
+    Ok(())
+}
+
+/// What an idle connection takes, of a server that has just been started.
+fn measure_idle(options: &CompareOptions, server: Server, _: &Path, figures: &mut PeerFigures, _: usize) {
+    match idle::kib_for_each(server.address, server.extent(), options.idle_connections) {
+        Ok(kib) => figures.idle_kib.push(kib),
+        Err(error) => figures.note(format!("idle connections: {error}")),
+    }
+    if let Err(error) = server.stop() {
+        figures.note(error.to_string());
+    }
+}
+
 /// One server in one round, from its start to its end.
 fn measure(
     options: &CompareOptions,
@@ -171,12 +199,6 @@ fn measure(
     round: usize,
 ) {
     let (address, extent) = (server.address, server.extent());
-    if options.shapes.contains(&Shape::Idle) {
-        match idle::kib_for_each(address, extent, options.idle_connections) {
-            Ok(kib) => figures.idle_kib.push(kib),
-            Err(error) => figures.note(format!("idle connections: {error}")),
-        }
-    }
     let file = directory.join("perf.csv");
     match Counts::take(address, extent, &options.load_cores.0, &file) {
         Ok(counts) => figures.counts.push(counts),
