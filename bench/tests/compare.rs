@@ -158,7 +158,7 @@ fn who_is_missing_stands_in_every_table_with_the_reason() {
 }
 
 #[test]
-fn curves_have_a_point_for_each_place_and_a_failure_ends_one_with_its_reason() {
+fn curves_have_a_point_for_each_place_and_tell_what_was_refused() {
     let project = project("");
     let output = Command::new(BENCH)
         .args(["curves", "--no-fetch", "--server-cores", "0", "--load-cores", "0", "--rounds", "2"])
@@ -187,16 +187,20 @@ fn curves_have_a_point_for_each_place_and_a_failure_ends_one_with_its_reason() {
     let rates: Vec<f64> = curve(0, 0).expect("points").iter().map(offered).collect();
     assert!(rates.is_sorted(), "{rates:?}");
     let page = Page::read(&project.path().join("curves.json")).expect("a page");
-    let refused = page.sections[1]
-        .table
-        .as_ref()
-        .expect("a table")
-        .rows
-        .iter()
-        .filter(|row| row[0].words() == "mailrace-discard" && row[10].words().contains("failed"));
-    let refused: Vec<String> = refused.map(|row| row[2].words()).collect();
-    assert_eq!(refused, ["256 KiB", "1 MiB", "4 MiB"], "{page:?}");
-    let is_of_lines = |chart: &Chart| matches!(chart, Chart::Lines(lines) if lines.series.len() == 2);
-    assert!(page.sections.iter().all(|section| section.charts.iter().all(is_of_lines)));
+    let sizes = page.sections.iter().find(|section| section.heading == "Throughput against message size");
+    let rows = &sizes.and_then(|section| section.table.as_ref()).expect("a table").rows;
+    for row in rows.iter().filter(|row| row[0].words() == "mailrace-discard") {
+        let (size, notes) = (row[2].words(), row[10].words());
+        let is_refused = ["256 KiB", "1 MiB", "4 MiB"].contains(&size.as_str());
+        // A slow machine may answer nothing in so short a window; what is too large is never answered with 250.
+        assert!(
+            !is_refused || notes.contains("no message was answered in the window of 2 of 2 runs"),
+            "{notes}"
+        );
+        assert!(is_refused || !notes.contains("failed"), "{size}: {notes}");
+    }
+    let is_of_lines = |chart: &Chart| matches!(chart, Chart::Lines(lines) if lines.series.len() <= 2);
+    let charts = page.sections.iter().flat_map(|section| &section.charts);
+    assert_eq!((charts.clone().count(), charts.filter(|chart| is_of_lines(chart)).count()), (8, 8));
     assert_eq!(std::fs::read_dir(project.path().join("target/bench-data")).expect("it").count(), 0);
 }

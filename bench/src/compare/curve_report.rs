@@ -139,3 +139,21 @@ impl CurvePoint {
         Self { place, failed: None, runs: Vec::new() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_ends_the_curve_there_with_the_reason() {
+        let place = Place { size: 4096, connections: 1, recipients: 1, offered_rate: None };
+        let mut curve = CurveFigures::new(Curve::Size);
+        curve.points = [place; 3].map(CurvePoint::at).into();
+        assert_eq!(curve.reach(), 3);
+        curve.end_before(1, "it hung");
+        curve.end_before(2, "it hung again");
+        assert_eq!(curve.reach(), 1);
+        let reasons: Vec<_> = curve.points.iter().map(|point| point.failed.as_deref()).collect();
+        assert_eq!(reasons, [None, Some("it hung"), Some("given up after the failure before it")]);
+    }
+}
