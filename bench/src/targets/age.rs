@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use super::ground::{self, Ground, Run, count, load_options};
 use super::outcome::{Limit, Part};
+use super::own::{self, count, shape};
+use super::runs::{self, Seen};
+use super::stage::{Run, Stage};
 use super::table::How;
 use super::{Findings, TargetsOptions};
 use crate::cpu;
@@ -67,9 +69,9 @@ struct Found {
 /// # Errors
 /// When a log cannot be built or the server not be run or driven.
 pub fn measure(options: &TargetsOptions, age: Age, progress: &mut dyn FnMut(&str)) -> Result<Findings> {
-    let mut ground = Ground::new(options)?;
+    let mut stage = Stage::new(options)?;
     progress(&format!("a log of {} segments", count(age.segments)));
-    let old = build(&mut ground, age.segments, &["--segment-size", SEGMENT_SIZE])?;
+    let old = build(&mut stage, age.segments, &["--segment-size", SEGMENT_SIZE])?;
     let built = segment_count(&old.directory)?;
     if built < age.segments {
         let reason = format!(
@@ -78,30 +80,30 @@ pub fn measure(options: &TargetsOptions, age: Age, progress: &mut dyn FnMut(&str
         );
         return Ok(Findings::open(&[How::Age], &reason));
     }
-    let young = build(&mut ground, YOUNG_MESSAGES, &[])?;
+    let young = build(&mut stage, YOUNG_MESSAGES, &[])?;
     let mut rounds = Vec::new();
     for round in 1..=options.rounds {
         progress(&format!("round {round} of {}: start, get, append", options.rounds));
-        rounds.push(round_of(&mut ground, age, &young, &old)?);
+        rounds.push(round_of(&mut stage, age, &young, &old)?);
     }
     Ok(findings(age, &rounds))
 }
 
 /// A log of so many messages, sent one after the other.
-fn build(ground: &mut Ground<'_>, message_count: usize, arguments: &[&str]) -> Result<Log> {
-    let directory = ground.workspace.fresh();
-    let ledger_path = ground.workspace.fresh();
-    let server = serve_options(ground.options, &directory, arguments);
+fn build(stage: &mut Stage<'_>, message_count: usize, arguments: &[&str]) -> Result<Log> {
+    let directory = stage.workspace().fresh();
+    let ledger_path = stage.workspace().fresh();
+    let server = serve_options(stage, &directory, arguments);
     let mailrace = Mailrace::start(&server)?;
     let mut load = LoadOptions {
         pipelining: Pipelining::Announced,
         amount: Amount::Count(message_count as u64),
-        ..load_options(ground.options, &mailrace, 1)
+        ..stage.load(&shape(1), mailrace.address(), mailrace.pid(), stage.options().duration)
     };
     load.mail.size = MESSAGE_SIZE;
     load::run_refined(&load, &Refinements { ledger: Some(ledger_path.clone()), ..Refinements::default() })?;
     mailrace.stop(&server)?;
-    ground.workspace.write_out()?;
+    stage.workspace().write_out()?;
     let lines = ledger::read(&ledger_path)?;
     let receipt = |index: usize| lines.get(index).and_then(|line| line.reply.split(' ').next_back());
     let places = [0, lines.len() / 2, lines.len().saturating_sub(1)];
@@ -109,11 +111,12 @@ fn build(ground: &mut Ground<'_>, message_count: usize, arguments: &[&str]) -> R
     Ok(Log { directory, receipts })
 }
 
-fn serve_options(options: &TargetsOptions, directory: &Path, arguments: &[&str]) -> MailraceOptions {
+fn serve_options(stage: &Stage<'_>, directory: &Path, arguments: &[&str]) -> MailraceOptions {
+    let options = stage.options();
     let further = arguments.iter().map(ToString::to_string);
     MailraceOptions {
         binary: options.mailrace.clone(),
-        cores: options.server_cores.clone(),
+        cores: stage.core().clone(),
         durability: Durability::Sync,
         data_dir: directory.to_owned(),
         arguments: options.arguments.iter().cloned().chain(further).collect(),
@@ -121,17 +124,17 @@ fn serve_options(options: &TargetsOptions, directory: &Path, arguments: &[&str])
 }
 
 /// Starts take turns, then reads, then one run each.
-fn round_of(ground: &mut Ground<'_>, age: Age, young: &Log, old: &Log) -> Result<(Found, Found)> {
+fn round_of(stage: &mut Stage<'_>, age: Age, young: &Log, old: &Log) -> Result<(Found, Found)> {
     let mut starts = (Vec::new(), Vec::new());
     for _ in 0..age.starts {
-        let copy = copy_of(ground, young)?;
-        starts.0.push(start_ms(ground.options, &copy)?);
-        starts.1.push(start_ms(ground.options, &old.directory)?);
+        let copy = copy_of(stage, young)?;
+        starts.0.push(start_ms(stage, &copy)?);
+        starts.1.push(start_ms(stage, &old.directory)?);
     }
-    let gets = get_both_ms(ground.options, young, old)?;
-    let copy = copy_of(ground, young)?;
+    let gets = get_both_ms(stage, young, old)?;
+    let copy = copy_of(stage, young)?;
     let segments = (segment_count(&copy)?, segment_count(&old.directory)?);
-    let appends = (append(ground, age, &copy)?, append(ground, age, &old.directory)?);
+    let appends = (append(stage, age, &copy)?, append(stage, age, &old.directory)?);
     let median = |times: Vec<f64>| Spread::of(times).median;
     Ok((
         Found { segments: segments.0, start_ms: median(starts.0), get_ms: gets.0, append: appends.0 },
@@ -140,8 +143,8 @@ fn round_of(ground: &mut Ground<'_>, age: Age, young: &Log, old: &Log) -> Result
 }
 
 /// From the start of the program to its ready event.
-fn start_ms(options: &TargetsOptions, directory: &Path) -> Result<f64> {
-    let server = serve_options(options, directory, &[]);
+fn start_ms(stage: &Stage<'_>, directory: &Path) -> Result<f64> {
+    let server = serve_options(stage, directory, &[]);
     let from = Instant::now();
     let mailrace = Mailrace::start(&server)?;
     let elapsed = from.elapsed();
@@ -149,23 +152,27 @@ fn start_ms(options: &TargetsOptions, directory: &Path) -> Result<f64> {
     Ok(elapsed.as_secs_f64() * 1e3)
 }
 
-fn append(ground: &mut Ground<'_>, age: Age, directory: &Path) -> Result<Run> {
-    let options = ground.options;
-    let server = serve_options(options, directory, &[]);
+fn append(stage: &mut Stage<'_>, age: Age, directory: &Path) -> Result<Run> {
+    let server = serve_options(stage, directory, &[]);
     let mailrace = Mailrace::start(&server)?;
-    let load = load::run(&load_options(options, &mailrace, age.connections))?;
+    let load = load::run(&stage.load(
+        &shape(age.connections),
+        mailrace.address(),
+        mailrace.pid(),
+        stage.options().duration,
+    ))?;
     let totals = mailrace.stop(&server)?;
-    ground.workspace.write_out()?;
-    Ok(Run::new(load, totals))
+    stage.workspace().write_out()?;
+    Ok(Run { load, totals })
 }
 
 /// Medians of reading the three messages of both logs in turn.
-fn get_both_ms(options: &TargetsOptions, young: &Log, old: &Log) -> Result<([f64; 3], [f64; 3])> {
+fn get_both_ms(stage: &Stage<'_>, young: &Log, old: &Log) -> Result<([f64; 3], [f64; 3])> {
     let mut times = [[Vec::new(), Vec::new(), Vec::new()], [Vec::new(), Vec::new(), Vec::new()]];
     for _ in 0..GETS {
         for place in 0..3 {
             for (log, times) in [young, old].into_iter().zip(&mut times) {
-                times[place].push(get_ms(options, log, &log.receipts[place])?);
+                times[place].push(get_ms(stage, log, &log.receipts[place])?);
             }
         }
     }
@@ -174,7 +181,8 @@ fn get_both_ms(options: &TargetsOptions, young: &Log, old: &Log) -> Result<([f64
 }
 
 /// The whole of `mailrace log get`, from its start to its end.
-fn get_ms(options: &TargetsOptions, log: &Log, receipt: &str) -> Result<f64> {
+fn get_ms(stage: &Stage<'_>, log: &Log, receipt: &str) -> Result<f64> {
+    let options = stage.options();
     let failed = |reason: String, said: &[u8]| Error::Server {
         program: options.mailrace.clone(),
         reason,
@@ -183,7 +191,7 @@ fn get_ms(options: &TargetsOptions, log: &Log, receipt: &str) -> Result<f64> {
     let mut command = Command::new(&options.mailrace);
     command.args(["log", "get", receipt, "--data-dir"]).arg(&log.directory).stdin(Stdio::null());
     let from = Instant::now();
-    let output = cpu::with_cores(&options.server_cores.0, || command.output())?;
+    let output = cpu::with_cores(&stage.core().0, || command.output())?;
     let elapsed = from.elapsed();
     let output = output.map_err(|e| Error::system(format!("run {}", options.mailrace.display()), e))?;
     if !output.status.success() || output.stdout.len() != MESSAGE_SIZE {
@@ -204,8 +212,8 @@ fn segment_count(directory: &Path) -> Result<usize> {
 }
 
 /// The log's files in a directory of their own.
-fn copy_of(ground: &mut Ground<'_>, log: &Log) -> Result<PathBuf> {
-    let directory = ground.workspace.fresh_made()?;
+fn copy_of(stage: &mut Stage<'_>, log: &Log) -> Result<PathBuf> {
+    let directory = stage.workspace().fresh_made()?;
     let attempt = |e| Error::system(format!("copy {}", log.directory.display()), e);
     for entry in std::fs::read_dir(&log.directory).map_err(attempt)? {
         let entry = entry.map_err(attempt)?;
@@ -239,22 +247,19 @@ fn findings(age: Age, rounds: &[(Found, Found)]) -> Findings {
     let (young, old) = (segments(|round| round.0.segments), segments(|round| round.1.segments));
     let unit = format!("times: {old} against {young}; at most {TIMES_YOUNG_MAX} is the same");
     for (name, cost) in COSTS {
-        let part = Part::held(name, ground::ratios(rounds, cost), Limit::AtMost(TIMES_YOUNG_MAX), &unit);
+        let part = Part::held(name, own::ratios(rounds, cost), Limit::AtMost(TIMES_YOUNG_MAX), &unit);
         findings.add(How::Age, part);
     }
-    let mut page = ground::page(
-        "mailrace, age of the log",
-        format!(
-            "4 KiB, sync, {} kept connections, closed loop, appended to a copy of the young log ({young} \
-             when it began) and to the old one ({old}).",
-            age.connections
-        ),
-        &[],
+    let words = format!(
+        "4 KiB, sync, {} kept connections, closed loop, appended to a copy of the young log ({young} when it began) and \
+         to the old one ({old}).",
+        age.connections
     );
-    let table = page.sections[0].table.as_mut();
-    let table = table.expect("a page of runs has a table");
-    table.row(ground::row("the young log", rounds.iter().map(|round| &round.0.append)));
-    table.row(ground::row("the old log", rounds.iter().map(|round| &round.1.append)));
+    let seen = [
+        Seen::new("append to the young log", rounds.iter().map(|round| round.0.append.load.clone())),
+        Seen::new("append to the old log", rounds.iter().map(|round| round.1.append.load.clone())),
+    ];
+    let mut page = runs::page("mailrace, age of the log", words, &seen);
     page.sections.push(costs_section(rounds));
     findings.pages.push(page);
     findings

@@ -3,17 +3,15 @@
 //!
 //! All connections are greeted before a run begins, so that opening them is in no figure.
 
-use std::time::Duration;
-
-use super::ground::{self, Ground, Run, count, per_second, ratios};
 use super::outcome::{Limit, Part};
+use super::own::{self, count, per_second, ratios};
+use super::runs;
+use super::stage::{Run, Stage};
 use super::table::How;
 use super::{Findings, TargetsOptions};
 use crate::error::Result;
 use crate::host;
 use crate::load::Refinements;
-use crate::load::gathering::Opening;
-use crate::load::pace::{Arrivals, Pace};
 
 /// Connections compared.
 #[derive(Clone, Copy, Debug)]
@@ -42,21 +40,19 @@ pub fn measure(options: &TargetsOptions, crowd: Crowd, progress: &mut dyn FnMut(
     if let Some(reason) = host::descriptors_lacking(crowd.many as u64) {
         return Ok(Findings::open(&[How::CrowdCpu], &reason));
     }
-    let mut ground = Ground::new(options)?;
-    let cores = &options.server_cores;
-    let mut both = |pace: Pace| -> Result<(Run, Run)> {
-        let refinements = Refinements { pace, ..gathered() };
-        let few = ground.run(cores, crowd.few, &refinements)?;
-        Ok((few, ground.run(cores, crowd.many, &refinements)?))
+    let mut stage = Stage::new(options)?;
+    let mut both = |refinements: &Refinements| -> Result<(Run, Run)> {
+        let few = own::run(&mut stage, crowd.few, refinements)?;
+        Ok((few, own::run(&mut stage, crowd.many, refinements)?))
     };
     let (mut closed, mut open, mut rate) = (Vec::new(), Vec::new(), None);
     for round in 1..=options.rounds {
         progress(&format!("round {round} of {}: {} connections", options.rounds, count(crowd.many)));
-        let (few, many) = both(Pace::Closed)?;
+        let (few, many) = both(&own::closed())?;
         // The rate that both bear is found once, so that all rounds are offered the same.
         let rate = *rate.get_or_insert((few.load.rate.min(many.load.rate) / 2.0).max(1.0));
         closed.push((few, many));
-        open.push(both(Pace::Open { rate, arrivals: Arrivals::Constant })?);
+        open.push(both(&own::open(rate))?);
     }
     Ok(findings(crowd, &closed, &open, rate.unwrap_or_default()))
 }
@@ -75,11 +71,6 @@ fn too_short(crowd: Crowd, rounds: &[(Run, Run)]) -> Option<String> {
     })
 }
 
-/// All connections are greeted first.
-pub(super) fn gathered() -> Refinements {
-    Refinements { opening: Opening::Gathered { idle: Duration::ZERO }, ..Refinements::default() }
-}
-
 fn findings(crowd: Crowd, closed: &[(Run, Run)], open: &[(Run, Run)], rate: f64) -> Findings {
     let mut findings = Findings::default();
     let unit = format!("times that at {}", count(crowd.few));
@@ -92,12 +83,12 @@ fn findings(crowd: Crowd, closed: &[(Run, Run)], open: &[(Run, Run)], rate: f64)
         findings.add(How::CrowdCpu, part);
     }
     let names = |pace: &str| [crowd.few, crowd.many].map(|n| format!("{pace}, {} connections", count(n)));
-    let kinds = [(names("open loop"), open), (names("closed loop"), closed)];
+    let seen = [own::seen(names("open loop"), open), own::seen(names("closed loop"), closed)].concat();
     let words = format!(
         "4 KiB, sync, connections kept and all greeted before the run. Offered in the open loop: {}, half of the \
          slower closed loop of the first round.",
         per_second(rate)
     );
-    findings.pages.push(ground::page("mailrace, a crowd of connections", words, &kinds));
+    findings.pages.push(runs::page("mailrace, a crowd of connections", words, &seen));
     findings
 }

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use super::crowd::gathered;
-use super::ground::{self, Ground, Run, count, load_options, per_second, ratios};
 use super::outcome::{Limit, Part};
+use super::own::{self, count, per_second, ratios, shape};
+use super::runs;
+use super::stage::{Run, Stage};
 use super::table::How;
 use super::{Findings, TargetsOptions};
 use crate::error::Result;
@@ -16,7 +17,7 @@ use crate::load::pace::{Arrivals, Pace};
 use crate::load::report::LoadReport;
 use crate::load::session::Errand;
 use crate::load::{self, Amount, LoadOptions, Refinements};
-use crate::mailrace::Mailrace;
+use crate::mailrace::{Durability, Mailrace};
 use crate::stats::Spread;
 
 /// The flood, and those beside it.
@@ -54,18 +55,19 @@ pub fn measure(options: &TargetsOptions, flood: Flood, progress: &mut dyn FnMut(
     }
     // Both loads are of this process.
     host::raise_descriptor_limit(all)?;
-    let mut ground = Ground::new(options)?;
+    let mut stage = Stage::new(options)?;
     progress(&format!("the highest rate of {} sessions", count(flood.sessions)));
-    let closed = ground.run(&options.server_cores, flood.sessions, &gathered())?;
+    let closed = own::run(&mut stage, flood.sessions, &own::closed())?;
     let rate = (closed.load.rate / 2.0).max(1.0);
-    let good = Refinements { pace: Pace::Open { rate, arrivals: Arrivals::Constant }, ..gathered() };
+    let good = own::open(rate);
     let (mut rounds, mut floods) = (Vec::new(), Vec::new());
     for round in 1..=options.rounds {
         progress(&format!("round {round} of {}: without and with the flood", options.rounds));
-        let alone = ground.run(&options.server_cores, flood.sessions, &good)?;
-        let ((load, visits), totals) =
-            ground.serve(&options.server_cores, |mailrace| beside_flood(options, mailrace, flood, &good))?;
-        rounds.push((alone, Run::new(load, totals)));
+        let alone = own::run(&mut stage, flood.sessions, &good)?;
+        let ((load, visits), totals) = stage.with_mailrace(Durability::Sync, &[], |stage, mailrace| {
+            beside_flood(stage, mailrace, flood, &good)
+        })?;
+        rounds.push((alone, Run { load, totals }));
         floods.push(visits);
     }
     Ok(findings(flood, rate, &rounds, &floods))
@@ -73,14 +75,16 @@ pub fn measure(options: &TargetsOptions, flood: Flood, progress: &mut dyn FnMut(
 
 /// The good ones' run and the flood's, which lasts from before their warm-up to after their window.
 fn beside_flood(
-    options: &TargetsOptions,
+    stage: &Stage<'_>,
     mailrace: &Mailrace,
     flood: Flood,
     good: &Refinements,
 ) -> Result<(LoadReport, LoadReport)> {
     /// The good ones begin so long after they have gathered, at most.
     const HEAD_START: Duration = Duration::from_millis(500);
-    let good_options = load_options(options, mailrace, flood.sessions);
+    let options = stage.options();
+    let good_options =
+        stage.load(&shape(flood.sessions), mailrace.address(), mailrace.pid(), options.duration);
     let amount = Amount::For { warm_up: options.warm_up(), duration: options.duration + HEAD_START };
     let flood_options = LoadOptions { amount, connection_count: flood.visitors, ..good_options.clone() };
     let pace = Pace::Open { rate: flood.rate, arrivals: Arrivals::Constant };
@@ -110,8 +114,7 @@ fn findings(flood: Flood, rate: f64, rounds: &[(Run, Run)], floods: &[LoadReport
     };
     let kept = ratios(rounds, rate_kept);
     add(How::FloodRate, kept, Limit::AtLeast(RATE_KEPT_MIN), "of their rate");
-    let p99 =
-        |run: &Run| Some(run.load.time_to_250_us.p99).filter(|_| run.counts_agree() && run.load.rate > 0.0);
+    let p99 = |run: &Run| Some(run.load.time_to_250_us.p99).filter(|_| run.counts() && run.load.rate > 0.0);
     add(How::FloodTimes, ratios(rounds, p99), Limit::AtMost(TIMES_MAX), "times their p99");
     let words = format!(
         "{} kept sessions, 4 KiB, sync, open loop at {}, half of what they did in a closed loop. The flood connects, \
@@ -123,8 +126,8 @@ fn findings(flood: Flood, rate: f64, rounds: &[(Run, Run)], floods: &[LoadReport
         flood.visitors,
         visits.words(0),
     );
-    let kinds = [(["without the flood".into(), "with the flood".into()], rounds)];
-    findings.pages.push(ground::page("mailrace, a flood of connections", words, &kinds));
+    let seen = own::seen(["without the flood".into(), "with the flood".into()], rounds);
+    findings.pages.push(runs::page("mailrace, a flood of connections", words, &seen));
     findings
 }
 
@@ -132,6 +135,6 @@ fn findings(flood: Flood, rate: f64, rounds: &[(Run, Run)], floods: &[LoadReport
 fn rate_kept(run: &Run) -> Option<f64> {
     let load = &run.load;
     let offered = load.messages.total() + load.unsent;
-    let is_whole = run.counts_agree() && offered > 0 && load.rate > 0.0;
+    let is_whole = run.counts() && offered > 0 && load.rate > 0.0;
     is_whole.then(|| load.rate * load.messages.accepted as f64 / offered as f64)
 }

@@ -6,14 +6,16 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::ground::{Ground, Run, count, load_options};
 use super::outcome::{Limit, Part};
+use super::own::{count, shape};
+use super::stage::{Run, Stage};
 use super::table::How;
 use super::{Findings, TargetsOptions};
 use crate::error::Result;
 use crate::host;
 use crate::load::gathering::Opening;
 use crate::load::{self, Amount, LoadOptions, Refinements};
+use crate::mailrace::Durability;
 use crate::report::{Page, Section, Table};
 use crate::stats::Spread;
 
@@ -55,29 +57,29 @@ pub fn measure(options: &TargetsOptions, idle: Idle, progress: &mut dyn FnMut(&s
     if let Some(reason) = host::descriptors_lacking(idle.many as u64) {
         return Ok(Findings::open(&[How::IdleMemory, How::IdleBurst], &reason));
     }
-    let mut ground = Ground::new(options)?;
+    let mut stage = Stage::new(options)?;
     let mut rounds = Vec::new();
     for round in 1..=options.rounds {
         progress(&format!("round {round} of {}: up to {} connections", options.rounds, count(idle.many)));
-        rounds.push((hold(&mut ground, idle.few)?, hold(&mut ground, idle.many)?));
+        rounds.push((hold(&mut stage, idle.few)?, hold(&mut stage, idle.many)?));
     }
     let most = match host::descriptors_lacking(idle.most as u64) {
         Some(reason) => Err(reason),
         None => {
             progress(&format!("{} connections", count(idle.most)));
-            Ok(hold(&mut ground, idle.most)?)
+            Ok(hold(&mut stage, idle.most)?)
         }
     };
     Ok(findings(&rounds, &most))
 }
 
-fn hold(ground: &mut Ground<'_>, connection_count: usize) -> Result<Held> {
-    let options = ground.options;
-    let ((resident_kib, load), totals) = ground.serve(&options.server_cores, |mailrace| {
+fn hold(stage: &mut Stage<'_>, connection_count: usize) -> Result<Held> {
+    let ((resident_kib, load), totals) = stage.with_mailrace(Durability::Sync, &[], |stage, mailrace| {
+        let duration = stage.options().duration;
         let burst = LoadOptions {
             messages_per_connection: Some(1),
             amount: Amount::Count(connection_count as u64),
-            ..load_options(options, mailrace, connection_count)
+            ..stage.load(&shape(connection_count), mailrace.address(), mailrace.pid(), duration)
         };
         let opening = Opening::Gathered { idle: SILENCE };
         let refinements =
@@ -86,7 +88,7 @@ fn hold(ground: &mut Ground<'_>, connection_count: usize) -> Result<Held> {
         let load = load::run_gathered(&burst, &refinements, &mut || resident = resident_kib(mailrace.pid()))?;
         Ok((resident, load))
     })?;
-    Ok(Held { connection_count, resident_kib, burst: Run::new(load, totals) })
+    Ok(Held { connection_count, resident_kib, burst: Run { load, totals } })
 }
 
 /// Addresses enough for the ports of so many connections; none where the system's choice does.
@@ -145,7 +147,7 @@ fn slope_kib(few: &Held, many: &Held) -> Option<f64> {
 
 /// The part of a crowd that got its 250, where the server counted as many.
 fn share_answered(held: &Held) -> f64 {
-    let accepted = if held.burst.counts_agree() { held.burst.load.messages.accepted } else { 0 };
+    let accepted = if held.burst.counts() { held.burst.load.messages.accepted } else { 0 };
     accepted as f64 / held.connection_count.max(1) as f64
 }
 

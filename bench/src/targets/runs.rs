@@ -109,8 +109,12 @@ pub(super) fn sample_load(accepted: u64) -> LoadReport {
     };
     let messages = Messages { accepted, ..Messages::default() };
     let tally = Tally { messages, messages_overall: messages, completed: accepted, ..Tally::default() };
-    let (window, cpu) = (Duration::from_secs(1), Duration::from_millis(1));
-    let spent = Spent { window, cpu, threads: 1, gathered_in: None };
+    let spent = Spent {
+        window: Duration::from_secs(1),
+        cpu: Duration::from_millis(1),
+        threads: 1,
+        gathered_in: None,
+    };
     let server = ProcessUse { cpu_s: 0.5, elapsed_s: 1.0 };
     LoadReport::new(&options, &Refinements::default(), &tally, spent, Some(server))
 }

@@ -3,15 +3,14 @@
 //! The server's own processor time is compared, so a core that the second shard shares with the load makes it later
 //! but, caches aside, not costlier.
 
-use super::crowd::gathered;
-use super::ground::{self, Ground, Run, count, per_second, ratios};
 use super::outcome::{Limit, Part};
+use super::own::{self, count, per_second, ratios};
+use super::runs;
+use super::stage::{Run, Stage};
 use super::table::How;
 use super::{Findings, TargetsOptions};
 use crate::cpu;
 use crate::error::Result;
-use crate::load::Refinements;
-use crate::load::pace::{Arrivals, Pace};
 use crate::units::CoreList;
 
 /// How many connections send; both shards get some of them by hash.
@@ -41,16 +40,16 @@ pub fn measure(options: &TargetsOptions, shards: Shards, progress: &mut dyn FnMu
             "two shards need two cores, and this machine allows one",
         ));
     };
-    let mut ground = Ground::new(options)?;
+    let (mut first, mut second) = (Stage::on(options, one.clone())?, Stage::on(options, two.clone())?);
     progress("the rate of one shard");
-    let closed = ground.run(&one, shards.connections, &gathered())?;
+    let closed = own::run(&mut first, shards.connections, &own::closed())?;
     let rate = (closed.load.rate / 2.0).max(1.0);
-    let refinements = Refinements { pace: Pace::Open { rate, arrivals: Arrivals::Constant }, ..gathered() };
+    let refinements = own::open(rate);
     let mut rounds = Vec::new();
     for round in 1..=options.rounds {
         progress(&format!("round {round} of {}: one shard, two shards", options.rounds));
-        let first = ground.run(&one, shards.connections, &refinements)?;
-        rounds.push((first, ground.run(&two, shards.connections, &refinements)?));
+        let alone = own::run(&mut first, shards.connections, &refinements)?;
+        rounds.push((alone, own::run(&mut second, shards.connections, &refinements)?));
     }
     let shares_load = two.0.iter().any(|core| options.load_cores.0.contains(core));
     let beside = if shares_load { ", the second shard on a core of the load's" } else { "" };
@@ -68,8 +67,8 @@ pub fn measure(options: &TargetsOptions, shards: Shards, progress: &mut dyn FnMu
         options.load_cores,
         if shares_load { "the second shard and the load take turns" } else { "each has its own" },
     );
-    let kinds = [(["one shard".into(), "two shards".into()], &rounds[..])];
-    findings.pages.push(ground::page("mailrace, two shards against one", words, &kinds));
+    let seen = own::seen(["one shard".into(), "two shards".into()], &rounds);
+    findings.pages.push(runs::page("mailrace, two shards against one", words, &seen));
     Ok(findings)
 }
 

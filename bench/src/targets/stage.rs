@@ -41,6 +41,11 @@ impl Run {
     pub(super) fn counts(&self) -> bool {
         self.load.messages.accepted > 0 && self.totals.messages == self.load.messages_overall.accepted
     }
+
+    /// The server's processor time per message, where the run counts.
+    pub(super) fn cpu_us(&self) -> Option<f64> {
+        cpu_us(&self.load).filter(|_| self.counts())
+    }
 }
 
 impl<'a> Stage<'a> {
@@ -49,9 +54,26 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// When its directory cannot be made.
     pub(super) fn new(options: &'a TargetsOptions) -> Result<Self> {
-        let core = CoreList(options.server_cores.0.iter().copied().take(1).collect());
+        Self::on(options, CoreList(options.server_cores.0.iter().copied().take(1).collect()))
+    }
+
+    /// The same with servers on `core`, or on as many as it names.
+    ///
+    /// # Errors
+    /// As [`Stage::new`].
+    pub(super) fn on(options: &'a TargetsOptions, core: CoreList) -> Result<Self> {
         let workspace = Workspace::new(&options.parent_dir, options.afterwards)?;
         Ok(Self { options, core, workspace })
+    }
+
+    /// What all targets are measured with.
+    pub(super) fn options(&self) -> &'a TargetsOptions {
+        self.options
+    }
+
+    /// Where data goes.
+    pub(super) fn workspace(&mut self) -> &mut Workspace {
+        &mut self.workspace
     }
 
     /// The one core of the servers.
