@@ -107,7 +107,7 @@ impl CompareReport {
             table.row(row);
         }
         let words =
-            "Medians; the ends they varied between, and the reasons for what is missing, stand below.";
+            "Medians. The page has the ends they varied between, and the reasons for what is missing.";
         Section { heading: "At a glance".into(), words: words.into(), table: Some(table), charts: Vec::new() }
     }
 
