@@ -36,6 +36,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(count * seconds_per_unit).map_err(|_| format!("`{text}` is too long"))
 }
 
+/// As [`parse_duration`], and longer than nothing.
+///
+/// # Errors
+/// As [`parse_duration`], and for a time of no length.
+pub fn parse_some_duration(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text)?;
+    if time.is_zero() { Err(format!("`{text}` is no time at all: write a longer one")) } else { Ok(time) }
+}
+
 /// Core numbers from `0`, `0,2`, `4-7` or a mix of them, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct CoreList(pub Vec<usize>);
