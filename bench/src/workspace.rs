@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
+use crate::interruption::{self, Entered, Leftover};
 
 /// With less free space than this, used directories are deleted at once instead of at the end.
 const FREE_SPACE_MIN: u64 = 16 << 30;
@@ -18,6 +19,7 @@ pub struct Workspace {
     root: PathBuf,
     run_count: usize,
     is_kept: bool,
+    _entered: Option<Entered>,
 }
 
 /// Whether the data of a benchmark outlives it.
@@ -40,7 +42,9 @@ impl Workspace {
         let attempt = |e| Error::system(format!("make {}", root.display()), e);
         std::fs::create_dir_all(&root).map_err(attempt)?;
         let root = root.canonicalize().map_err(attempt)?;
-        Ok(Self { root, run_count: 0, is_kept: afterwards == Afterwards::Keep })
+        let is_kept = afterwards == Afterwards::Keep;
+        let entered = (!is_kept).then(|| interruption::enter(Leftover::Directory(root.clone())));
+        Ok(Self { root, run_count: 0, is_kept, _entered: entered })
     }
 
     /// The directory all runs lie in.
