@@ -79,7 +79,8 @@ pub fn measure(
     measure_methods(directory, cores, &[Method::WriteThenSync], record_counts, time)
 }
 
-/// The same for each of `methods`, all in one file. A file system that has no direct I/O leaves out that method.
+/// The same for each of `methods`, all in one file. Where the file system has no direct I/O that method has no row, and
+/// whoever shows the others says so.
 ///
 /// # Panics
 /// When a count is 0 or above [`RECORDS_MAX`].

@@ -32,17 +32,34 @@ pub struct Group {
 }
 
 impl GroupHome {
-    /// Finds the group this program is in, and makes sure that groups can be made below it.
+    /// Finds the group this program is in, and makes sure that groups can be made below it and joined.
     ///
     /// # Errors
-    /// Says why none can be made.
+    /// Says why none can be made, joined or looked at.
     pub fn find() -> Result<Self, String> {
         let read =
             |path: &str| std::fs::read_to_string(path).map_err(|e| format!("{path} cannot be read: {e}"));
         let home = Self::of(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
             .ok_or("no version 2 of control groups is mounted here")?;
         home.sweep();
-        home.make().map(|_| home)
+        home.tried()
+    }
+
+    /// The same home, in which a group was made, joined by a process and asked for its time: a group that can be made
+    /// may refuse processes.
+    fn tried(self) -> Result<Self, String> {
+        let group = self.make()?;
+        let joined = group.command(&Command::new("true")).output();
+        let output = joined.map_err(|e| format!("no shell can be run to join a control group: {e}"))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+            let place = self.directory.display();
+            return Err(format!(
+                "no process can join a control group in {place}: {said} ({})",
+                output.status
+            ));
+        }
+        group.cpu_time().map(|_| self)
     }
 
     /// Ends and removes the groups of benchmarks that were killed before they could do it.
@@ -206,6 +223,20 @@ mod tests {
     fn group() -> Option<Group> {
         let group = GroupHome::find().and_then(|home| home.make());
         group.map_err(|reason| eprintln!("NOT RUN: {reason}")).ok()
+    }
+
+    #[test]
+    fn a_group_that_no_process_can_join_is_no_home() {
+        let Some(group) = group() else { return };
+        // Below a threaded group others can be made, but hold no process of their own.
+        if let Err(error) = std::fs::write(group.directory.join("cgroup.type"), "threaded") {
+            eprintln!("NOT RUN: a group cannot be made threaded here: {error}");
+            return;
+        }
+        let home = GroupHome { directory: group.directory.clone(), name: group.name.clone() };
+        assert!(home.make().is_ok());
+        let reason = home.tried().expect_err("no process can join");
+        assert!(reason.contains("no process can join a control group in"), "{reason}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The machine a figure was taken on, and its limits.
 
+use std::sync::OnceLock;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
@@ -21,6 +23,24 @@ pub struct Host {
     pub memory_mib: u64,
     /// Threads that ran or wanted to, averaged over the minute before: what else went on.
     pub load_average: f64,
+}
+
+/// The machine as this program found it.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// With the load average of the minute before: later ones are the program's own work.
+    pub host: Host,
+    /// When that was, UTC.
+    pub date: String,
+}
+
+/// What was there when this program began: [`crate::cli::run`] asks first of all, and whoever asks later hears the same.
+pub fn at_start() -> &'static Start {
+    static START: OnceLock<Start> = OnceLock::new();
+    START.get_or_init(|| Start {
+        host: Host::this(),
+        date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
+    })
 }
 
 impl Host {

@@ -153,6 +153,23 @@ impl Totals {
     }
 }
 
+/// The version `binary` gives as its own: behind the name, or its whole first line where that is no mailrace.
+///
+/// # Errors
+/// When it cannot be run, or says nothing.
+pub fn version(binary: &Path) -> Result<String> {
+    let attempt = || format!("ask {} for its version", binary.display());
+    let output = Command::new(binary).arg("--version").output().map_err(|e| Error::system(attempt(), e))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let line = said.lines().next().unwrap_or_default().trim();
+    match line.strip_prefix("mailrace ").unwrap_or(line) {
+        "" => {
+            Err(Error::system(attempt(), std::io::Error::other(format!("it says none ({})", output.status))))
+        }
+        version => Ok(version.to_owned()),
+    }
+}
+
 /// The program next to this one, which is where cargo puts both.
 ///
 /// # Errors
@@ -210,6 +227,23 @@ mod tests {
         assert_eq!(Totals::of(&event), Some(Totals { messages: 12, syncs: 3, batches: 4 }));
         assert_eq!(Event::parse("something else"), None);
         assert_eq!(Event::parse("mailrace: draining").map(|e| e.name).as_deref(), Some("draining"));
+    }
+
+    #[test]
+    fn a_version_is_what_the_program_says() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = |name: &str, script: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a script");
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("a program");
+            path
+        };
+        let said = |name, script| version(&program(name, script)).map_err(|error| error.to_string());
+        assert_eq!(said("a", "echo mailrace 9.8.7-of-mine"), Ok("9.8.7-of-mine".into()));
+        assert_eq!(said("b", "echo something else 1"), Ok("something else 1".into()));
+        assert!(said("c", "exit 3").is_err_and(|reason| reason.contains("it says none (exit status: 3)")));
+        assert!(version(Path::new("/nowhere/mailrace")).is_err());
     }
 
     #[test]

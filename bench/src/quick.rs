@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::floor::{self, Floor};
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::load::report::LoadReport;
 use crate::load::script::MailShape;
 use crate::load::session::Pipelining;
@@ -144,7 +144,7 @@ pub fn run(options: &QuickOptions, progress: &mut dyn FnMut(&str)) -> Result<Qui
         .collect();
     cells.sort_by_key(|cell| options.modes.iter().position(|mode| *mode == cell.durability));
     Ok(QuickReport {
-        host: Host::this(),
+        host: host::at_start().host.clone(),
         mailrace: options.mailrace.clone(),
         arguments: options.arguments.clone(),
         driver,

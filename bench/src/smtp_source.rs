@@ -18,7 +18,7 @@ use crate::cpu;
 use crate::error::{Error, Result};
 use crate::floor::{self, Floor};
 use crate::group::GroupHome;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::mailrace::{Durability, Totals};
 use crate::stats::Spread;
 use crate::units::CoreList;
@@ -212,7 +212,7 @@ impl Comparison<'_> {
         let targets =
             [Connections::Reused, Connections::New].map(|connections| Target::of(connections, &rows));
         SmtpSourceReport {
-            host: Host::this(),
+            host: host::at_start().host.clone(),
             mailrace: options.mailrace.clone(),
             arguments: options.arguments.clone(),
             durability: options.durability,
@@ -386,6 +386,16 @@ mod tests {
         let totals = (contender == Contender::Mailrace).then_some(totals);
         let runs = vec![Run { messages: 10, elapsed_s: 1.0, server_cpu_s, totals }];
         Row { runs, ..Row::new(contender, Connections::New) }.concluded()
+    }
+
+    #[test]
+    fn syncs_that_nobody_counted_are_not_zero() {
+        assert_eq!(row(Contender::SmtpSink, 0.1, 0).syncs_per_message(), None);
+        assert_eq!(row(Contender::Postfix, 0.1, 0).syncs_per_message(), None);
+        assert_eq!(row(Contender::Mailrace, 0.1, 0).syncs_per_message(), None, "no message");
+        let counted = row(Contender::Mailrace, 0.1, 4).syncs_per_message();
+        assert_eq!(counted, Some(Spread::of([0.25])));
+        assert_eq!(Row::new(Contender::Mailrace, Connections::New).syncs_per_message(), None);
     }
 
     fn is_met(ours: f64, theirs: f64, counted: u64) -> bool {

@@ -66,7 +66,12 @@ fn ceilings_are_measured_with_mailrace_beside_them_and_nothing_stays_behind() {
         let is_sync = cell["durability"] == "sync";
         assert_eq!(cell["shares"]["rate_to_disk"].is_object(), is_sync, "{cell}");
         assert_eq!(cell["messages_per_sync"]["min"].as_f64() > Some(0.0), is_sync, "{cell}");
+        a_loop_followed_at_the_batch_that_was_met(cell, is_sync);
     }
+    let heading = "Disk at the batch sizes mailrace met";
+    let met = report["page"]["sections"].as_array().expect("sections");
+    let met = met.iter().find(|section| section["heading"] == heading).expect("the section");
+    assert_eq!(rows(&met["table"], "rows").len(), 2, "a row a shape, of the mode that syncs: {met}");
     let page: Page = serde_json::from_value(report["page"].clone()).expect("a page");
     page.check().expect("a page whose tables fit");
     let read = |name: &str| std::fs::read_to_string(written.path().join(name)).expect("a file");
@@ -79,6 +84,24 @@ fn ceilings_are_measured_with_mailrace_beside_them_and_nothing_stays_behind() {
         "shares, bare sinks, mailrace"
     );
     assert_eq!(std::fs::read_dir(directory.path()).expect("the directory").count(), 0);
+}
+
+/// Behind each run of a mode that syncs, as many records a sync as the server's own counts say.
+fn a_loop_followed_at_the_batch_that_was_met(cell: &Value, is_sync: bool) {
+    if !is_sync {
+        assert_eq!(cell["met"], Value::Null);
+        return;
+    }
+    let size = cell["shape"]["size"].as_f64().expect("a size");
+    for (round, totals) in rows(&cell["met"], "rounds").iter().zip(rows(cell, "totals")) {
+        let count = |name: &str| totals[name].as_f64().expect("a count");
+        let records = (count("messages") / count("syncs") * size / 4096.0).round().max(1.0);
+        assert_eq!(round["records_per_sync"].as_f64(), Some(records), "{cell}");
+        let loops = rows(round, "loops");
+        assert!([2, 3].contains(&loops.len()), "{round}");
+        assert!(loops.iter().all(|floor| floor["records_per_sync"] == round["records_per_sync"]), "{round}");
+    }
+    assert!(cell["met"]["share"]["min"].as_f64() > Some(0.0), "{cell}");
 }
 
 #[test]

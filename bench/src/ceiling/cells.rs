@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::bare::BareKind;
 use super::memory::Copy;
+use super::met::{MetBatch, MetCell};
 use super::shape::Shape;
 use super::share::Shares;
 use super::{MailraceRun, Round};
@@ -80,6 +81,8 @@ pub struct MailraceCell {
     pub messages_per_sync: Spread,
     /// The same against what this machine gives at most.
     pub shares: Shares,
+    /// The disk loop at that many messages a sync; `null` without a sync.
+    pub met: Option<MetCell>,
     /// Each round's run, with all its inputs.
     pub runs: Vec<LoadReport>,
     /// Each round's count by the server itself.
@@ -104,7 +107,13 @@ impl BareCell {
 }
 
 impl MailraceCell {
-    pub(super) fn of(durability: Durability, shape: Shape, runs: &[&MailraceRun], shares: Shares) -> Self {
+    pub(super) fn of(
+        durability: Durability,
+        shape: Shape,
+        runs: &[&MailraceRun],
+        met: &[Option<&MetBatch>],
+        shares: Shares,
+    ) -> Self {
         let batch = |run: &&MailraceRun| match run.totals.syncs {
             0 => 0.0,
             syncs => run.totals.messages as f64 / syncs as f64,
@@ -116,6 +125,7 @@ impl MailraceCell {
             figures: Figures::of(runs.iter().map(|run| &run.load)),
             messages_per_sync: Spread::of(runs.iter().map(batch)),
             shares,
+            met: MetCell::of(met, runs),
             runs: runs.iter().map(|run| run.load.clone()).collect(),
             totals: runs.iter().map(|run| run.totals).collect(),
             counts_agree: runs.iter().all(agrees),

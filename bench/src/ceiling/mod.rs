@@ -1,10 +1,11 @@
 //! This machine's limits, in the units and the minute of what is held against them.
 //!
 //! ```text
-//! each round:  disk loops -> memory copies -> for each shape: bare sinks, then mailrace in each mode
+//! each round:  disk loops -> memory copies
+//!              -> for each shape: bare sinks, then mailrace in each mode, each followed by a disk loop of its mean batch
 //! ```
 //! - `bare` starts a sink as a child process: `dialogue` over `monoio_sink` or `uring_sink` (over `ring`);
-//! - `disk` and `memory` are the loops, `shape` is what the load looks like;
+//! - `disk` and `memory` are the loops, `met` the one at mailrace's own batches, `shape` is what the load looks like;
 //! - `micro` is mailrace's own work in pieces, `instructions` counts what they cost;
 //! - `cells` holds the figures, `share` puts mailrace against the ceiling that binds, `report` keeps it, `page` shows it.
 //!
@@ -16,6 +17,7 @@ mod dialogue;
 pub mod disk;
 pub mod instructions;
 pub mod memory;
+pub mod met;
 pub mod micro;
 mod monoio_sink;
 mod page;
@@ -39,6 +41,7 @@ use crate::units::CoreList;
 use crate::workspace::{Afterwards, Workspace};
 use bare::{BareKind, BareSink};
 use memory::Copy;
+use met::MetBatch;
 use report::CeilingReport;
 use shape::Shape;
 
@@ -73,17 +76,29 @@ impl CeilingOptions {
         self.warm_up + self.duration
     }
 
+    /// What each disk loop and each copy takes.
+    fn loop_time(&self) -> Duration {
+        self.duration / 8
+    }
+
     /// What disk loops and copies take, nearly: three methods with five batch sizes, two copies.
     fn loops_time(&self) -> Duration {
-        self.duration / 8 * 17
+        self.loop_time() * 17
+    }
+
+    /// What one run of mailrace takes, nearly, with the loops of three methods behind one that syncs.
+    fn mailrace_time(&self, mode: Durability) -> Duration {
+        let loops = if mode == Durability::Sync { self.loop_time() * 3 } else { Duration::ZERO };
+        self.run_time() + loops
     }
 
     /// What all rounds take.
     fn time(&self) -> Duration {
-        let modes = self.mailrace.as_ref().map_or(0, |candidate| candidate.modes.len());
-        let runs = self.shapes.len() * (self.kinds.len() + modes);
-        let round = self.loops_time() + self.run_time() * u32::try_from(runs).unwrap_or(u32::MAX);
-        round * u32::try_from(self.rounds).unwrap_or(u32::MAX)
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let modes = self.mailrace.iter().flat_map(|candidate| &candidate.modes);
+        let modes: Duration = modes.map(|mode| self.mailrace_time(*mode)).sum();
+        let shape = self.run_time() * count(self.kinds.len()) + modes;
+        (self.loops_time() + shape * count(self.shapes.len())) * count(self.rounds)
     }
 }
 
@@ -109,6 +124,8 @@ pub struct Round {
     pub bare: Vec<Vec<LoadReport>>,
     /// For each shape a run of mailrace in each mode.
     pub mailrace: Vec<Vec<MailraceRun>>,
+    /// For each of those runs the disk loops at its mean batch; nothing behind one that synced nothing.
+    pub met: Vec<Vec<Option<MetBatch>>>,
 }
 
 /// One run of mailrace.
@@ -145,13 +162,13 @@ fn measure_round(
     progress: &mut dyn FnMut(Duration, &str),
 ) -> Result<Round> {
     let cores = &options.server_cores.0;
-    let loop_time = options.duration / 8;
+    let loop_time = options.loop_time();
     progress(options.loops_time(), "disk and memory");
     let directory = workspace.fresh_made()?;
     let disk = disk::measure(&directory, cores, loop_time)?;
     workspace.put_aside(&directory)?;
     let memory = memory::measure(cores, loop_time)?;
-    let mut round = Round { disk, memory, bare: Vec::new(), mailrace: Vec::new() };
+    let mut round = Round { disk, memory, bare: Vec::new(), mailrace: Vec::new(), met: Vec::new() };
     for shape in &options.shapes {
         let mut sinks = Vec::new();
         for kind in &options.kinds {
@@ -159,14 +176,17 @@ fn measure_round(
             sinks.push(measure_bare(options, *kind, shape)?);
         }
         round.bare.push(sinks);
-        let mut modes = Vec::new();
+        let (mut modes, mut met) = (Vec::new(), Vec::new());
         if let Some(candidate) = &options.mailrace {
             for mode in &candidate.modes {
-                progress(options.run_time(), &format!("{shape}, mailrace {}", mode.name()));
-                modes.push(measure_mailrace(options, candidate, *mode, workspace, shape)?);
+                progress(options.mailrace_time(*mode), &format!("{shape}, mailrace {}", mode.name()));
+                let run = measure_mailrace(options, candidate, *mode, workspace, shape)?;
+                met.push(MetBatch::measure(options, workspace, shape, run.totals)?);
+                modes.push(run);
             }
         }
         round.mailrace.push(modes);
+        round.met.push(met);
     }
     Ok(round)
 }

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::cells::{BareCell, CopyCell, Figures, MailraceCell};
 use super::disk::{self, DiskCell};
+use super::met::MetBatch;
 use super::share::{Against, Shares};
 use super::{CeilingOptions, MailraceRun, Round};
-use crate::floor::{Floor, RECORDS_MAX};
-use crate::host::Host;
+use crate::floor::{Floor, Method, RECORDS_MAX};
+use crate::host::{self, Host};
 use crate::load::report::LoadReport;
 use crate::units::CoreList;
 
@@ -56,7 +57,7 @@ impl CeilingReport {
         let sequential =
             in_sequence.max_by(|a, b| a.records_per_s.median.total_cmp(&b.records_per_s.median)).cloned();
         Self {
-            host: Host::this(),
+            host: host::at_start().host.clone(),
             server_cores: options.server_cores.clone(),
             load_cores: options.load_cores.clone(),
             rounds: rounds.len(),
@@ -100,11 +101,16 @@ impl CeilingReport {
                 "The bare sinks use one core each, whatever the server's cores: compare CPU only.".into(),
             );
         }
+        let lacking =
+            Method::ALL.into_iter().filter(|method| self.disk.iter().all(|cell| cell.method != *method));
+        doubts.extend(lacking.map(|method| {
+            format!("{}: NOT MEASURED: the file system of the data has no direct I/O.", method.name())
+        }));
         let own = (self.server_cores.0.len() + self.load_cores.0.len()) as f64;
         let load = self.host.load_average;
         if load > own + 1.0 {
             doubts.push(format!(
-                "Load average {load:.1}: other programs ran too, so no rate here is this machine's limit."
+                "Load average {load:.1} before the run: other programs ran too, so no rate here is this machine's limit."
             ));
         }
         doubts
@@ -152,6 +158,11 @@ fn bare_cells(options: &CeilingOptions, rounds: &[Round]) -> Vec<BareCell> {
     cells
 }
 
+/// The disk loops of a round with those at the batch size that was met.
+fn all(round: &Round, met: Option<&MetBatch>) -> Vec<Floor> {
+    round.disk.iter().chain(met.iter().flat_map(|met| &met.loops)).copied().collect()
+}
+
 impl CandidateReport {
     fn new(options: &CeilingOptions, rounds: &[Round]) -> Option<Self> {
         let candidate = options.mailrace.as_ref()?;
@@ -161,14 +172,17 @@ impl CandidateReport {
             for (of, mode) in candidate.modes.iter().enumerate() {
                 let runs: Vec<&MailraceRun> = rounds.iter().map(|round| &round.mailrace[at][of]).collect();
                 // The first kind is monoio, which is what mailrace itself is built on.
-                let against = rounds.iter().map(|round| Against {
+                let met: Vec<_> = rounds.iter().map(|round| round.met[at][of].as_ref()).collect();
+                let disks: Vec<Vec<Floor>> =
+                    rounds.iter().zip(&met).map(|(round, met)| all(round, *met)).collect();
+                let against = rounds.iter().zip(&disks).map(|(round, disk)| Against {
                     bare: &round.bare[at][0],
-                    disk: &round.disk,
+                    disk,
                     mailrace: &round.mailrace[at][of].load,
                 });
                 let shares = Shares::of(*mode, shape, &against.collect::<Vec<_>>());
                 driver = runs.first().map_or(driver, |run| run.driver.clone());
-                cells.push(MailraceCell::of(*mode, *shape, &runs, shares));
+                cells.push(MailraceCell::of(*mode, *shape, &runs, &met, shares));
             }
         }
         let (binary, arguments) = (candidate.binary.clone(), candidate.arguments.clone());

@@ -12,7 +12,7 @@ use crate::ceiling::shape::Shape;
 use crate::ceiling::{self, Candidate, CeilingOptions};
 use crate::error::Result;
 use crate::mailrace::{Durability, binary_beside_this_one};
-use crate::units::{CoreList, parse_duration};
+use crate::units::{CoreList, parse_duration, parse_some_count, parse_some_duration};
 use crate::workspace::Afterwards;
 
 /// Measure this machine's limits: bare sinks, synced writes, memory; and mailrace beside them
@@ -43,10 +43,10 @@ pub(super) struct CeilingArguments {
     #[arg(long, value_name = "LIST", default_value = "1")]
     load_cores: CoreList,
     /// How often to measure each cell
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = parse_some_count)]
     rounds: usize,
     /// How long to measure a server; each disk loop and copy takes an eighth
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_some_duration)]
     duration: Duration,
     /// How long to run before measuring
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration)]
@@ -118,6 +118,7 @@ pub(super) fn run(arguments: &CeilingArguments) -> Result<ExitCode> {
         }
         None => {}
     }
+    arguments.output.check()?;
     let report = ceiling::run(&options(arguments)?, &mut |what| eprintln!("mailrace-bench: {what}"))?;
     arguments.output.write(&report, &report.page())?;
     Ok(ExitCode::SUCCESS)
@@ -164,7 +165,7 @@ fn options(arguments: &CeilingArguments) -> Result<CeilingOptions> {
         shapes: arguments.shapes.clone(),
         kinds: BareKind::ALL.to_vec(),
         mailrace,
-        rounds: arguments.rounds.max(1),
+        rounds: arguments.rounds,
         warm_up: arguments.warm_up,
         duration: arguments.duration,
     })

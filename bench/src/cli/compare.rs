@@ -12,9 +12,13 @@ use crate::compare::shape::Shape;
 use crate::compare::{self, CompareOptions, idle};
 use crate::error::{Error, Result};
 use crate::host;
-use crate::units::parse_duration;
+use crate::units::{parse_duration, parse_some_count, parse_some_duration};
 
 /// Compare mailrace with other servers: same load, same pinning, interleaved rounds; fetches them first
+///
+/// Run by root, the fetching installs with apt-get what is missing of perf, node, npm, python3 and python3-venv
+/// (Debian's linux-perf, nodejs, npm, python3, python3-venv), and removes nothing; --no-fetch fetches and installs nothing.
+/// Postfix, Exim and OpenSMTPD are only unpacked, and only root can run them.
 #[derive(Debug, clap::Args)]
 pub(super) struct CompareArguments {
     /// One shape, 4 KiB over reused connections, and idle connections, no curves: less than ten minutes
@@ -36,7 +40,7 @@ pub(super) struct CompareArguments {
     #[arg(long, conflicts_with_all = ["curves", "curve_peers"])]
     no_curves: bool,
     /// Idle connections to learn the memory of one from; 20 times as many where they take little
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = parse_some_count)]
     idle_connections: usize,
     #[command(flatten)]
     common: CommonArguments,
@@ -48,18 +52,18 @@ pub(super) struct CommonArguments {
     #[command(flatten)]
     server: ServerArguments,
     /// Connections at once
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_some_count)]
     connections: usize,
     /// How often to measure each
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = parse_some_count)]
     rounds: usize,
     /// How long to measure
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_some_duration)]
     duration: Duration,
     /// How long to run before measuring
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     warm_up: Duration,
-    /// Take the servers as they are, and fetch none
+    /// Take the servers as they are; fetch and install nothing
     #[arg(long)]
     no_fetch: bool,
     #[command(flatten)]
@@ -91,7 +95,7 @@ fn options(arguments: &CompareArguments) -> Result<CompareOptions> {
     };
     let peers = if arguments.peers.is_empty() { PEERS.to_vec() } else { arguments.peers.clone() };
     let curves = curve_plan(arguments, &peers);
-    let idle_connections = arguments.idle_connections.max(1);
+    let idle_connections = arguments.idle_connections;
     let options = arguments.common.options()?;
     Ok(CompareOptions { peers, shapes, curves, idle_connections, ..options })
 }
@@ -124,19 +128,20 @@ impl CommonArguments {
             load_cores: server.load_cores.clone(),
             peers: Vec::new(),
             shapes: Vec::new(),
-            connections: self.connections.max(1),
+            connections: self.connections,
             idle_connections: 1,
-            rounds: self.rounds.max(1),
+            rounds: self.rounds,
             warm_up: self.warm_up,
             duration: self.duration,
             curves: CurvePlan::default(),
         })
     }
 
-    /// Fetches the servers and sees to the descriptors that they, too, inherit.
+    /// Makes sure that the result can be written, fetches the servers and sees to the descriptors that they, too, inherit.
     pub(super) fn prepare(&self, options: &CompareOptions) -> Result<()> {
         const DESCRIPTORS_SPARE: u64 = 1024;
         const CURVE_DESCRIPTORS: u64 = 8192;
+        self.output.check()?;
         host::raise_descriptor_limit(idle::most(options.idle_connections) as u64 + DESCRIPTORS_SPARE)?;
         if !options.curves.is_empty() {
             // Where the machine does not allow so many, the place on the curve that lacks them says so.

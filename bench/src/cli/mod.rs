@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::error::{Error, Result};
+use crate::host;
 use crate::interruption;
 
 /// Benchmarks of mailrace and of any other SMTP server.
@@ -41,6 +42,8 @@ enum Command {
 /// Runs the command line; 0 when done, 1 when a bound was missed, 69 when the benchmark could not be run.
 pub fn run() -> ExitCode {
     const UNAVAILABLE: u8 = 69; // EX_UNAVAILABLE of sysexits.h
+    // Before anything is done, so that the load average is not this program's own.
+    host::at_start();
     let command = Command::parse();
     if let Err(error) = interruption::listen() {
         eprintln!("mailrace-bench: {error}");
@@ -80,9 +83,7 @@ impl JsonArgument {
 
     /// Finds out before a long run what would keep its result from being written.
     fn check(&self) -> Result<()> {
-        let Some(path) = self.json.as_deref().filter(|_| !self.is_stdout()) else { return Ok(()) };
-        let opened = std::fs::File::options().create(true).append(true).open(path);
-        opened.map(drop).map_err(|e| Error::system(format!("write {}", path.display()), e))
+        self.json.as_deref().filter(|_| !self.is_stdout()).map_or(Ok(()), check_can_be_written)
     }
 
     fn write(&self, result: &impl serde::Serialize) -> Result<()> {
@@ -97,5 +98,27 @@ impl JsonArgument {
             std::fs::write(path, text)
         };
         written.map_err(|e| Error::system(attempt(), e))
+    }
+}
+
+/// Finds out before a long run what would keep a file from being written; one that was not there is not left behind.
+fn check_can_be_written(path: &Path) -> Result<()> {
+    let attempt = |e| Error::system(format!("write {}", path.display()), e);
+    let was_there = path.symlink_metadata().is_ok();
+    std::fs::File::options().create(true).append(true).open(path).map_err(attempt)?;
+    if was_there { Ok(()) } else { std::fs::remove_file(path).map_err(attempt) }
+}
+
+/// Prints a result that also stands elsewhere or was asked for: a reader who has gone is no failure.
+///
+/// # Errors
+/// When standard output cannot be written for another reason.
+fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::system("write standard output", e))
+        }
+        _ => Ok(()),
     }
 }

@@ -98,6 +98,7 @@ pub(super) fn run(arguments: &QuickArguments) -> Result<ExitCode> {
         warm_up: arguments.warm_up,
         duration: arguments.duration,
     };
+    arguments.output.check()?;
     let report = quick::run(&options, &mut |what| eprintln!("mailrace-bench: {what}"))?;
     arguments.output.write(&report, &report.page())?;
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::JsonArgument;
+use super::{JsonArgument, check_can_be_written, print};
 use crate::error::{Error, Result};
 use crate::report::{Page, html, markdown};
 
@@ -56,17 +56,17 @@ impl OutputArguments {
         Self { json: JsonArgument { json: file("json") }, written }
     }
 
+    /// Finds out before a long run what would keep its result from being written.
+    pub(super) fn check(&self) -> Result<()> {
+        self.json.check()?;
+        self.written.check()
+    }
+
     /// Writes a benchmark's result and its page to where they were asked for.
     pub(super) fn write(&self, result: &impl serde::Serialize, page: &Page) -> Result<()> {
-        if !self.json.is_stdout() {
-            println!("{}", markdown(page));
-        }
-        self.json.write(&Saved { result, page })?;
-        self.written.write(&page.title, std::slice::from_ref(page))
+        self.write_showing(result, page, page)
     }
-}
 
-impl OutputArguments {
     /// The same for a long page: where it goes to a file, standard output gets only `brief`.
     pub(super) fn write_brief(
         &self,
@@ -75,33 +75,40 @@ impl OutputArguments {
         brief: &Page,
     ) -> Result<()> {
         let has_file = self.written.html.is_some() || self.written.markdown.is_some();
-        if !self.json.is_stdout() {
-            println!("{}", markdown(if has_file { brief } else { page }));
-        }
-        self.json.write(&Saved { result, page })?;
-        self.written.write(&page.title, std::slice::from_ref(page))
+        self.write_showing(result, page, if has_file { brief } else { page })
+    }
+
+    /// Files come first, for they outlive a terminal that goes away; where one cannot be written the others are.
+    fn write_showing(&self, result: &impl serde::Serialize, page: &Page, shown: &Page) -> Result<()> {
+        let read = self.written.write(&page.title, std::slice::from_ref(page));
+        let kept = self.json.write(&Saved { result, page });
+        let printed = if self.json.is_stdout() { Ok(()) } else { print(&format!("{}\n", markdown(shown))) };
+        kept.and(read).and(printed)
     }
 }
 
 impl WrittenArguments {
+    fn check(&self) -> Result<()> {
+        self.html.iter().chain(&self.markdown).try_for_each(|path| check_can_be_written(path))
+    }
+
     fn write(&self, title: &str, pages: &[Page]) -> Result<()> {
+        let text = pages.iter().map(markdown).collect::<Vec<_>>().join("\n");
+        let kept = self.markdown.as_ref().map_or(Ok(()), |path| write_file(path, &text));
         if let Some(path) = &self.html {
             write_file(path, &html(title, pages))?;
             eprintln!("mailrace-bench: the page is {}: open it in a browser", path.display());
         }
-        if let Some(path) = &self.markdown {
-            let pages: Vec<String> = pages.iter().map(markdown).collect();
-            write_file(path, &pages.join("\n"))?;
-        }
-        Ok(())
+        kept
     }
 }
 
 pub(super) fn run(arguments: &ReportArguments) -> Result<ExitCode> {
+    arguments.written.check()?;
     let pages = arguments.files.iter().map(|path| Page::read(path)).collect::<Result<Vec<_>>>()?;
     arguments.written.write(&arguments.title, &pages)?;
     if arguments.written.html.is_none() && arguments.written.markdown.is_none() {
-        print!("{}", pages.iter().map(markdown).collect::<Vec<_>>().join("\n"));
+        print(&pages.iter().map(markdown).collect::<Vec<_>>().join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

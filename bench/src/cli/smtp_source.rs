@@ -9,7 +9,7 @@ use crate::compare::catalogue;
 use crate::error::Result;
 use crate::mailrace::Durability;
 use crate::smtp_source::{self, SmtpSourceOptions, defaults};
-use crate::units::parse_size;
+use crate::units::{parse_size, parse_some_count};
 
 /// Compare mailrace with Postfix's smtp-sink, both driven by Postfix's smtp-source; exit code 1 when mailrace uses more CPU
 #[derive(Debug, clap::Args)]
@@ -29,19 +29,19 @@ pub(super) struct SmtpSourceArguments {
     #[arg(long)]
     postfix: bool,
     /// Sessions at once
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_some_count)]
     sessions: usize,
     /// Size of each message, headers not included
     #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = parse_size)]
     size: usize,
     /// Messages of a run over reused connections
-    #[arg(long, value_name = "N", default_value_t = defaults::REUSED_COUNT)]
+    #[arg(long, value_name = "N", default_value_t = defaults::REUSED_COUNT, value_parser = clap::value_parser!(u64).range(1..))]
     reused_count: u64,
     /// Messages of a run with a new connection for each
-    #[arg(long, value_name = "N", default_value_t = defaults::NEW_COUNT)]
+    #[arg(long, value_name = "N", default_value_t = defaults::NEW_COUNT, value_parser = clap::value_parser!(u64).range(1..))]
     new_count: u64,
     /// How often to measure each
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = parse_some_count)]
     rounds: usize,
     #[command(flatten)]
     output: OutputArguments,
@@ -65,10 +65,11 @@ pub(super) fn run(arguments: &SmtpSourceArguments) -> Result<ExitCode> {
         load_cores: server.load_cores.clone(),
         sessions: arguments.sessions,
         size: arguments.size,
-        reused_count: arguments.reused_count.max(1),
-        new_count: arguments.new_count.max(1),
-        rounds: arguments.rounds.max(1),
+        reused_count: arguments.reused_count,
+        new_count: arguments.new_count,
+        rounds: arguments.rounds,
     };
+    arguments.output.check()?;
     let report = smtp_source::run(&options, &mut |what| eprintln!("mailrace-bench: {what}"))?;
     arguments.output.write(&report, &report.page())?;
     Ok(if report.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

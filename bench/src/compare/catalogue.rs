@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::mailrace::Durability;
+use crate::mailrace::{self, Durability};
+
+use super::server::Hall;
 
 /// A server that can be compared.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -72,7 +74,13 @@ pub const PEERS: [Peer; 14] = [
         "files in its queue",
         "delivery paused; client names from a file; no limit of messages a session",
     ),
-    script("exim", "exim", "", "files in its spool + fsync", "queue_only, no TLS, lookup or limits"),
+    script(
+        "exim",
+        "exim",
+        "",
+        "files in its spool + fsync",
+        "queue_only; no TLS or lookup; no limit of connections or of messages on one",
+    ),
     script(
         "postfix",
         "postfix",
@@ -81,6 +89,19 @@ pub const PEERS: [Peer; 14] = [
         "all held; no TLS or client limit; 250 processes",
     ),
 ];
+
+/// The version of a server: of mailrace what the program to be measured says of itself.
+///
+/// # Errors
+/// Says why it cannot be had.
+pub fn version(peer: &Peer, hall: &Hall<'_>) -> std::result::Result<String, String> {
+    match peer.start {
+        Start::Script { folder, .. } => hall.found.version(folder),
+        Start::Mailrace(_) => mailrace::version(hall.mailrace).map_err(|error| error.to_string()),
+        // This very program.
+        Start::Sink => Ok(env!("CARGO_PKG_VERSION").into()),
+    }
+}
 
 /// What `scripts/peers-compare` found, and where the project is.
 #[derive(Debug)]

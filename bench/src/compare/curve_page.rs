@@ -2,8 +2,9 @@
 
 use super::curve_report::{CurvePoint, CurvesReport, PeerCurves};
 use super::curves::{Curve, is_borne};
+use super::doubt::{doubts, in_a_cell};
 use super::page::{NOT_MEASURED, figure_cell};
-use super::report::{Run, doubts, spread};
+use super::report::{Run, spread};
 use crate::report::{Axis, Cell, Chart, LineSeries, Lines, Page, Point, Section, Table, with_unit};
 use crate::stats::{Spread, thousands};
 
@@ -27,7 +28,7 @@ impl CurvesReport {
 
     /// What stands on a terminal: the servers at a glance, and who is missing.
     pub fn brief(&self) -> Page {
-        let mut page = Page { notes: Vec::new(), ..self.page() };
+        let mut page = self.page();
         page.sections.truncate(1);
         let missing = self.peers.iter().filter_map(|peer| Some((peer.peer.name, peer.missing.as_ref()?)));
         page.notes.extend(missing.map(|(name, reason)| format!("{name}: {NOT_MEASURED}: {reason}")));
@@ -38,16 +39,30 @@ impl CurvesReport {
     fn glance(&self) -> Section {
         let mut columns = vec!["server", "before its 250"];
         columns.extend(self.curves.iter().flat_map(|curve| best_columns(*curve)));
+        columns.push("notes");
         let mut table = Table::new(&columns);
         for peer in &self.peers {
             let mut row = vec![Cell::from(peer.peer.name), Cell::from(peer.peer.keeps)];
             row.extend(self.curves.iter().flat_map(|curve| best(peer, *curve)));
+            row.push(self.marks(peer).into());
             table.row(row);
         }
         let words = "A rate is kept up with when at least 97 % of what came due in the window was answered within it, in \
-                     every round. Medians.";
+                     every round. Medians. The tables of the curves tell the notes in full.";
         let heading = "Along curves, at a glance".into();
         Section { heading, words: words.into(), table: Some(table), charts: Vec::new() }
+    }
+
+    /// What is in doubt, in a few words for each curve.
+    fn marks(&self, peer: &PeerCurves) -> String {
+        if peer.missing.is_some() {
+            return "could not be had".into();
+        }
+        let of_curve = |figures: &super::curve_report::CurveFigures| {
+            let points = figures.points.iter().flat_map(|point| doubts(&point.runs, &self.load_cores));
+            (figures.curve.name(), points.collect())
+        };
+        in_a_cell(peer.curves.iter().map(of_curve))
     }
 
     /// The best of all, and a section a curve.
@@ -144,7 +159,7 @@ impl CurvesReport {
 
     fn notes(&self, point: &CurvePoint) -> Vec<String> {
         let mut notes: Vec<String> = point.failed.iter().cloned().collect();
-        notes.extend(doubts(&point.runs, &self.load_cores));
+        notes.extend(doubts(&point.runs, &self.load_cores).into_iter().map(|doubt| doubt.words));
         let unsent: u64 = point.runs.iter().map(|run| run.load.unsent).sum();
         if unsent > 0 {
             let count = thousands(&unsent.to_string());

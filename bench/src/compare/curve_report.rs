@@ -6,7 +6,7 @@ use super::CompareOptions;
 use super::catalogue::Peer;
 use super::curves::{Curve, Place};
 use super::report::Run;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::units::CoreList;
 
 /// All servers along all curves.
@@ -71,7 +71,7 @@ impl CurvesReport {
     /// The figures with what they were measured with.
     pub fn new(options: &CompareOptions, peers: Vec<PeerCurves>) -> Self {
         Self {
-            host: Host::this(),
+            host: host::at_start().host.clone(),
             server_cores: options.server_cores.clone(),
             load_cores: options.load_cores.clone(),
             mailrace_arguments: options.arguments.clone(),

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::catalogue::{Found, Peer};
+use super::catalogue::{Peer, version};
 use super::curve_report::{CurveFigures, CurvePoint, CurvesReport, PeerCurves};
 use super::report::Run;
 use super::server::{Hall, Server};
 use super::tree::Extent;
-use super::{CompareOptions, observed, version};
+use super::{CompareOptions, observed};
 use crate::error::Result;
 use crate::load::pace::{Arrivals, Pace};
 use crate::load::script::MailShape;
@@ -135,8 +135,8 @@ fn rounded(rate: f64) -> f64 {
 }
 
 /// What all curves of all servers that are there take.
-pub(super) fn planned(options: &CompareOptions, found: &Found) -> Duration {
-    let there = options.curves.peers.iter().filter(|peer| version(peer, found).is_ok()).count();
+pub(super) fn planned(options: &CompareOptions, hall: &Hall<'_>) -> Duration {
+    let there = options.curves.peers.iter().filter(|peer| version(peer, hall).is_ok()).count();
     let each: Duration = options.curves.curves.iter().map(|curve| curve.time(options)).sum();
     each * u32::try_from(there * options.rounds).unwrap_or(u32::MAX)
 }
@@ -153,11 +153,8 @@ pub(super) fn measure(
     progress: &mut dyn FnMut(&str),
 ) -> Result<CurvesReport> {
     let plan = &options.curves;
-    let mut peers: Vec<PeerCurves> = plan
-        .peers
-        .iter()
-        .map(|peer| PeerCurves::new(*peer, version(peer, hall.found), &plan.curves))
-        .collect();
+    let mut peers: Vec<PeerCurves> =
+        plan.peers.iter().map(|peer| PeerCurves::new(*peer, version(peer, hall), &plan.curves)).collect();
     for round in 1..=options.rounds {
         for figures in &mut peers {
             for curve in &mut figures.curves {

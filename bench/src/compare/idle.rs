@@ -30,16 +30,16 @@ pub fn most(count: usize) -> usize {
 /// User memory of all of `server`'s processes for one idle connection to `target`, in KiB.
 ///
 /// # Errors
-/// When the server refuses, or accepts or greets nobody for ten seconds.
+/// When the server refuses, or accepts or greets nobody for ten seconds, or its memory cannot be read.
 pub fn kib_for_each(target: SocketAddr, server: Extent<'_>, count: usize) -> Result<f64> {
     let mut crowd = Crowd { target, queue: ListenQueue::of(target).ok(), sessions: Vec::new() };
     crowd.grow(BATCH)?;
-    let before = server.memory_kib();
+    let before = server.memory_kib()?;
     crowd.grow(count)?;
-    if server.memory_kib().saturating_sub(before) < SMALL_KIB * count as u64 {
+    if server.memory_kib()?.saturating_sub(before) < SMALL_KIB * count as u64 {
         crowd.grow(count * MORE)?;
     }
-    let taken = server.memory_kib().saturating_sub(before);
+    let taken = server.memory_kib()?.saturating_sub(before);
     Ok(taken as f64 / (crowd.sessions.len() - BATCH).max(1) as f64)
 }
 

@@ -48,9 +48,13 @@ impl<'a, T> Line<'a, T> {
         Self { ordered }
     }
 
-    /// Name and what it keeps, one for each server.
-    pub(super) fn categories(&self) -> Vec<String> {
-        self.ordered.iter().map(|(peer, _)| peer.name.to_owned()).collect()
+    /// Names, one for each server, with a star behind those that are marked.
+    pub(super) fn categories(&self, is_marked: impl Fn(&T) -> bool) -> Vec<String> {
+        let name = |(peer, server): &(&Peer, &T)| {
+            let star = if is_marked(server) { " *" } else { "" };
+            format!("{}{star}", peer.name)
+        };
+        self.ordered.iter().map(name).collect()
     }
 
     pub(super) fn groups(&self) -> Vec<BarGroup> {
@@ -104,6 +108,7 @@ mod tests {
         let count = |index: usize| series[index].values.iter().flatten().count();
         assert_eq!((count(0), count(1)), (3, PEERS.len() - 3));
         assert_eq!(line.groups().iter().map(|group| group.first).collect::<Vec<_>>(), [0, 4, 7]);
-        assert_eq!(line.categories()[0], "mailrace-sync");
+        let names = line.categories(|peer| peer.name == "exim");
+        assert_eq!(names[..3], ["mailrace-sync", "haraka-fsync", "exim *"]);
     }
 }

@@ -3,18 +3,22 @@
 //! - `catalogue` names the servers, `server` runs one, `tree` looks at its processes;
 //! - `idle` opens connections that do nothing, to learn what one takes;
 //! - `shape` is what the load does, `paced` the fixed rate at which `counting` counts system calls;
-//! - `report` holds the figures and `page` shows them, `keeping` putting together what does as much;
+//! - `ceilings` are those of this machine, taken in the same rounds;
+//! - `report` holds the figures and `page` shows them, `keeping` putting together what does as much, `doubt` naming what
+//!   a reader must know;
 //! - `curves` goes along a rate, a size or a number, `curve_report` and `curve_page` hold and show that.
 //!
-//! In each round each server is started twice, in a fresh directory: to take idle connections, and to meet the shapes of
-//! load in their order.
+//! In each round each server is started three times, in a fresh directory: to take idle connections, to have its system
+//! calls counted, and to meet the shapes of load in their order.
 //! What cannot be had or fails is named with its reason and its figures are missing; nothing is left out silently.
 
 pub mod catalogue;
+pub mod ceilings;
 pub mod counting;
 mod curve_page;
 pub mod curve_report;
 pub mod curves;
+mod doubt;
 pub mod idle;
 mod keeping;
 pub mod paced;
@@ -31,13 +35,14 @@ use std::time::{Duration, Instant};
 use crate::error::Result;
 use crate::group::GroupHome;
 use crate::load::listen_queue::ListenQueue;
-use crate::load::report::LoadReport;
+use crate::load::report::{LoadReport, Use};
 use crate::load::script::MailShape;
 use crate::load::{self, Amount, LoadOptions, Refinements};
 use crate::progress::Steps;
 use crate::units::CoreList;
 use crate::workspace::{Afterwards, Workspace};
-use catalogue::{Found, Peer, Start};
+use catalogue::{Found, Peer, version};
+use ceilings::Ceilings;
 use counting::{Counts, PACE};
 use curve_report::CurvesReport;
 use curves::CurvePlan;
@@ -100,10 +105,19 @@ impl CompareOptions {
 
     /// What one server takes in one round, as far as that is known beforehand.
     fn server_time(&self) -> Duration {
-        const START_AND_STOP: Duration = Duration::from_secs(2);
+        const START_AND_STOP: Duration = Duration::from_secs(3);
         let counting = Duration::from_secs(1) * (PACE.count + PACE.count / 4) / PACE.rate;
-        let count = self.shapes.iter().filter(|shape| **shape != Shape::Idle).count();
-        START_AND_STOP + counting + self.run_time() * u32::try_from(count).unwrap_or(u32::MAX)
+        START_AND_STOP + counting + self.shapes_time()
+    }
+
+    /// What all shapes take.
+    fn shapes_time(&self) -> Duration {
+        self.run_time() * u32::try_from(self.loaded_shapes().count()).unwrap_or(u32::MAX)
+    }
+
+    /// The shapes that are a load.
+    fn loaded_shapes(&self) -> impl Iterator<Item = Shape> {
+        self.shapes.iter().copied().filter(|shape| *shape != Shape::Idle)
     }
 }
 
@@ -117,11 +131,17 @@ pub fn run(options: &CompareOptions, progress: &mut dyn FnMut(&str)) -> Result<C
     let hall = options.hall(&found, &groups);
     let mut workspace = Workspace::new(&options.parent_dir, options.afterwards)?;
     let mut figures: Vec<PeerFigures> =
-        options.peers.iter().map(|peer| PeerFigures::new(*peer, version(peer, &found))).collect();
+        options.peers.iter().map(|peer| PeerFigures::new(*peer, version(peer, &hall))).collect();
     let there = figures.iter().filter(|figures| figures.missing.is_none()).count();
-    let runs = u32::try_from(there * options.rounds).unwrap_or(u32::MAX);
-    let mut steps = Steps::new(options.server_time() * runs + curves::planned(options, &found));
+    let runs = u32::try_from(there).unwrap_or(u32::MAX);
+    let round_time = options.server_time() * runs + ceilings::time(options);
+    let rounds = u32::try_from(options.rounds).unwrap_or(u32::MAX);
+    let mut steps = Steps::new(round_time * rounds + curves::planned(options, &hall));
+    let mut ceilings = Ceilings::default();
     for round in 1..=options.rounds {
+        let what = format!("round {round} of {}, the machine's ceilings", options.rounds);
+        progress(&steps.begin(ceilings::time(options), &what));
+        ceilings.measure_round(options, &mut workspace, round)?;
         for figures in &mut figures {
             if figures.missing.is_some() {
                 continue;
@@ -135,7 +155,7 @@ pub fn run(options: &CompareOptions, progress: &mut dyn FnMut(&str)) -> Result<C
         true => None,
         false => Some(curves::measure(options, &hall, &mut workspace, &mut steps, progress)?),
     };
-    Ok(CompareReport::new(options, groups.err(), figures, curves))
+    Ok(CompareReport::new(options, groups.err(), figures, ceilings, curves))
 }
 
 /// Measures only what is to be measured along curves.
@@ -147,19 +167,15 @@ pub fn run_curves(options: &CompareOptions, progress: &mut dyn FnMut(&str)) -> R
     let groups = GroupHome::find();
     let hall = options.hall(&found, &groups);
     let mut workspace = Workspace::new(&options.parent_dir, options.afterwards)?;
-    let mut steps = Steps::new(curves::planned(options, &found));
+    let mut steps = Steps::new(curves::planned(options, &hall));
     curves::measure(options, &hall, &mut workspace, &mut steps, progress)
 }
 
-fn version(peer: &Peer, found: &Found) -> std::result::Result<String, String> {
-    match peer.start {
-        Start::Script { folder, .. } => found.version(folder),
-        Start::Mailrace(_) | Start::Sink => Ok(env!("CARGO_PKG_VERSION").into()),
-    }
-}
+/// What one started server is measured by, with its data in a directory, in a round.
+type Part = fn(&CompareOptions, Server, &Path, &mut PeerFigures, usize);
 
-/// One server in one round. Thousands of connections that end at once would keep a server busy: so one takes the idle
-/// ones and another meets the shapes.
+/// One server in one round. Thousands of connections that end at once would keep a server busy, and its own count of
+/// syncs is one of the whole time it runs: so one takes the idle ones, another is counted, a third meets the shapes.
 fn measure_peer(
     options: &CompareOptions,
     hall: &Hall<'_>,
@@ -167,14 +183,21 @@ fn measure_peer(
     figures: &mut PeerFigures,
     round: usize,
 ) -> Result<()> {
-    let skipped = usize::from(!options.shapes.contains(&Shape::Idle));
-    for part in [measure_idle, measure].into_iter().skip(skipped) {
+    let parts: [(bool, Part); 3] = [
+        (options.shapes.contains(&Shape::Idle), measure_idle),
+        (true, measure_counts),
+        (options.loaded_shapes().next().is_some(), measure_shapes),
+    ];
+    for (_, part) in parts.into_iter().filter(|(is_wanted, _)| *is_wanted) {
         let directory = workspace.fresh_made()?;
         match Server::start(&figures.peer, hall, directory.clone()) {
             Ok(server) => part(options, server, &directory, figures, round),
-            Err(error) => figures.missing = Some(error.to_string()),
+            Err(error) => figures.could_not_start(options.loaded_shapes(), round, &error.to_string()),
         }
         workspace.put_aside(&directory)?;
+        if figures.missing.is_some() {
+            break;
+        }
     }
     Ok(())
 }
@@ -190,34 +213,56 @@ fn measure_idle(options: &CompareOptions, server: Server, _: &Path, figures: &mu
     }
 }
 
-/// One server in one round, from its start to its end.
-fn measure(
+/// What a message costs, counted from outside, and what the server says of it itself.
+fn measure_counts(
     options: &CompareOptions,
     server: Server,
     directory: &Path,
     figures: &mut PeerFigures,
+    _: usize,
+) {
+    let (address, extent) = (server.address, server.extent());
+    let counted = Counts::take(address, extent, &options.load_cores.0, &directory.join("perf.csv"));
+    let totals = server.stop();
+    match counted {
+        Ok(counted) => {
+            counted.lacking.into_iter().for_each(|reason| figures.note(reason));
+            if let Ok(Some(totals)) = &totals {
+                let own = totals.syncs as f64 / totals.messages.max(1) as f64;
+                counted.counts.disagreement(own).into_iter().for_each(|words| figures.note(words));
+            }
+            figures.counts.push(counted.counts);
+        }
+        Err(reason) => figures.note(format!("system calls: {reason}")),
+    }
+    if let Err(error) = totals {
+        figures.note(error.to_string());
+    }
+}
+
+/// All shapes of load, from the server's start to its end.
+fn measure_shapes(
+    options: &CompareOptions,
+    server: Server,
+    _: &Path,
+    figures: &mut PeerFigures,
     round: usize,
 ) {
     let (address, extent) = (server.address, server.extent());
-    let file = directory.join("perf.csv");
-    match Counts::take(address, extent, &options.load_cores.0, &file) {
-        Ok(counts) => figures.counts.push(counts),
-        Err(reason) => figures.note(format!("system calls: {reason}")),
-    }
     let mut accepted = 0;
-    for shape in options.shapes.iter().filter(|shape| **shape != Shape::Idle) {
-        match drive(options, address, extent, *shape) {
+    for shape in options.loaded_shapes() {
+        match drive(options, address, extent, shape) {
             Ok(run) => {
                 let run = Run { round, ..run };
                 accepted += run.load.messages_overall.accepted;
-                figures.runs.entry(*shape).or_default().push(run);
+                figures.runs.entry(shape).or_default().push(run);
             }
-            Err(error) => figures.note(format!("{}: {error}", shape.title())),
+            Err(error) => figures.fail(shape, round, &error.to_string()),
         }
     }
     match server.stop() {
-        Ok(Some(counted)) if counted < accepted => {
-            figures.note(format!("it counts {counted} messages, the load {accepted}"));
+        Ok(Some(totals)) if totals.messages < accepted => {
+            figures.note(format!("it counts {} messages, the load {accepted}", totals.messages));
         }
         Ok(_) => {}
         Err(error) => figures.note(error.to_string()),
@@ -254,9 +299,13 @@ fn observed(options: &LoadOptions, refinements: Refinements, server: Extent<'_>)
         let watch = scope.spawn(|| cores_busy(server, began + warm_up, duration));
         (load::run_refined(options, &refinements), watch.join().expect("the watch panicked"))
     });
-    let load: LoadReport = load?;
-    let cpu_ms_per_1000 = if load.rate > 0.0 { cores_busy / load.rate * 1e6 } else { 0.0 };
-    Ok(Run { round: 0, cpu_ms_per_1000, cores_busy, load })
+    let mut load: LoadReport = load?;
+    // A server whose processes could not be followed has no figure, for no server works for nothing.
+    let used = (load.rate > 0.0 && cores_busy > 0.0)
+        .then(|| Use { cpu_us_per_message: cores_busy / load.rate * 1e6, cores_busy });
+    load.server = used;
+    // Microseconds a message are milliseconds for a thousand.
+    Ok(Run { round: 0, cpu_ms_per_1000: used.map(|used| used.cpu_us_per_message), cores_busy, load })
 }
 
 /// Cores that `server` keeps busy from `from` on for `duration`.

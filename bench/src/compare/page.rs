@@ -1,9 +1,12 @@
 //! A comparison as a page: all servers at a glance, a table and charts for each shape, what each server is.
 
+use super::catalogue::Start;
 use super::counting::{self, Counts, PACE};
+use super::doubt::{doubts, in_a_cell, lacking};
 use super::keeping::Line;
-use super::report::{CompareReport, PeerFigures, Run, doubts, spread};
+use super::report::{CompareReport, PeerFigures, Run, spread};
 use super::shape::Shape;
+use crate::ceiling::share::Shares;
 use crate::report::{Axis, Bars, Cell, Chart, Page, Section, Table};
 use crate::stats::{Spread, thousands};
 
@@ -22,15 +25,16 @@ impl CompareReport {
         page.notes = self.notes();
         page.sections.push(self.glance());
         page.sections.extend(self.loaded_shapes().map(|shape| self.shape_section(shape)));
+        page.sections.push(self.ceiling_section());
         page.sections.push(self.work_section());
         page.sections.push(self.server_section());
         page.sections.extend(self.curves.iter().flat_map(|curves| curves.sections()));
         page
     }
 
-    /// What stands on a terminal: all servers at a glance, and who is missing.
+    /// What stands on a terminal: all servers at a glance, how they were measured, and who is missing.
     pub fn brief(&self) -> Page {
-        let mut page = Page { notes: Vec::new(), ..self.page() };
+        let mut page = self.page();
         page.sections.truncate(1);
         let missing =
             self.peers.iter().filter_map(|figures| Some((figures.peer.name, figures.missing.as_ref()?)));
@@ -92,7 +96,9 @@ impl CompareReport {
             columns.push(format!("CPU (ms/1,000): {}", first.short()));
             columns.push(format!("p99 (ms): {}", first.short()));
         }
-        columns.extend(["system calls/message", "syncs/message", "KiB/idle connection"].map(String::from));
+        columns.extend(
+            ["system calls/message", "syncs/message", "KiB/idle connection", "notes"].map(String::from),
+        );
         let mut table = Table { columns, rows: Vec::new() };
         for figures in &self.peers {
             let mut row = vec![Cell::from(figures.peer.name), Cell::from(figures.peer.keeps)];
@@ -104,19 +110,32 @@ impl CompareReport {
             row.push(median_cell(figures.counted(|counts| counts.syscalls)));
             row.push(median_cell(figures.counted(Counts::syncs)));
             row.push(median_cell(figures.idle()));
+            row.push(self.marks(figures).into());
             table.row(row);
         }
-        let words =
-            "Medians. The page has the ends they varied between, and the reasons for what is missing.";
+        let words = "Medians. The page has the ends they varied between, the notes in full, and the reasons for what is \
+                     missing.";
         Section { heading: "At a glance".into(), words: words.into(), table: Some(table), charts: Vec::new() }
+    }
+
+    /// What is in doubt about a server, in a few words for each shape.
+    fn marks(&self, figures: &PeerFigures) -> String {
+        if figures.missing.is_some() {
+            return "could not be had".into();
+        }
+        let of = |shape: Shape| (shape.short(), figures.doubts_of(shape, self.rounds, &self.load_cores));
+        let marks = in_a_cell(self.loaded_shapes().map(of));
+        let further = (!figures.notes.is_empty()).then(|| "see what a message costs".to_owned());
+        std::iter::once(marks).filter(|marks| !marks.is_empty()).chain(further).collect::<Vec<_>>().join("; ")
     }
 
     fn shape_section(&self, shape: Shape) -> Section {
         let words = format!(
             "“Times {NULL_SERVER}” is the rate by that of {NULL_SERVER} in the same rounds: this program's own null \
-             server, which reads with epoll, keeps nothing and looks only for the end of the data. It is no ceiling of \
-             the machine: mailrace-bench ceiling measures those. CPU is the server's, all its processes; the load's \
-             own stands beside it."
+             server, which reads with epoll, keeps nothing and looks only for the end of the data. The ceiling that \
+             binds mailrace, and mailrace's share of it, are of the same rounds, as is the bare sink on monoio that CPU \
+             is held against. CPU is the server's, all its processes; the load's own stands beside it. A star at a \
+             name in the charts: its notes in the table say what to know before believing it."
         );
         let charts = vec![
             self.bars(shape, "Throughput: more is better", Axis::linear("throughput", "messages/s"), rate),
@@ -143,7 +162,12 @@ impl CompareReport {
             "messages/s",
             "times sink",
             "MB/s",
+            "binding ceiling",
+            "which allows (messages/s)",
+            "share of it",
             "CPU (ms/1,000)",
+            "CPU, times bare sink",
+            "CPU, times bare sink + disk loop",
             "cores",
             "p50 (ms)",
             "p99 (ms)",
@@ -153,15 +177,23 @@ impl CompareReport {
         let null = self.peers.iter().find(|figures| figures.peer.name == NULL_SERVER);
         for figures in &self.peers {
             let cell = |figure: FigureOf| figure_cell(figures.of(shape, figure));
-            let notes = doubts(figures.runs_of(shape), &self.load_cores);
+            let notes = figures.doubts_of(shape, self.rounds, &self.load_cores);
+            let notes = notes.into_iter().map(|doubt| doubt.words);
             let notes = figures.missing.iter().cloned().chain(notes).collect::<Vec<_>>();
+            let [binding, allowed, share, cpu_to_core] = self.share_cells(figures, shape);
+            let cpu_to_bare = self.ceilings.cpu_to_bare(shape, figures.runs_of(shape));
             table.row(vec![
                 figures.peer.name.into(),
                 figures.peer.keeps.into(),
                 cell(rate),
                 figure_cell(null.and_then(|null| figures.rate_to(null, shape))),
                 cell(|run| Some(run.load.megabytes_per_s)),
+                binding,
+                allowed,
+                share,
                 cell(Run::cpu),
+                figure_cell(cpu_to_bare.filter(|_| figures.missing.is_none())),
+                cpu_to_core,
                 median_cell(figures.of(shape, |run| run.cpu().map(|_| run.cores_busy))),
                 cell(|run| time(run, run.load.time_to_250_us.p50 / 1e3)),
                 cell(p99),
@@ -172,12 +204,66 @@ impl CompareReport {
         table
     }
 
+    /// Which ceiling binds, what it allows, the share of it, and CPU by that of bare sink and disk loop: mailrace's alone,
+    /// and the last only where it syncs.
+    fn share_cells(&self, figures: &PeerFigures, shape: Shape) -> [Cell; 4] {
+        let Start::Mailrace(durability) = figures.peer.start else { return [(); 4].map(|()| "–".into()) };
+        let runs = figures.runs_of(shape);
+        let shares = self.ceilings.shares(durability, shape, self.connections, runs);
+        match shares.filter(|_| figures.missing.is_none()) {
+            None => [(); 4].map(|()| NOT_MEASURED.into()),
+            Some(Shares { bound, bound_messages_per_s, rate_to_bound, cpu_to_core, .. }) => [
+                bound.name().into(),
+                bound_messages_per_s.into(),
+                rate_to_bound.into(),
+                cpu_to_core.map_or_else(|| "–".into(), Cell::from),
+            ],
+        }
+    }
+
+    /// What this machine gives at most.
+    fn ceiling_section(&self) -> Section {
+        let mut table = Table::new(&[
+            "shape",
+            "bare monoio sink (messages/s)",
+            "its CPU (ms/1,000)",
+            "synced writes allow (messages/s)",
+            "notes",
+        ]);
+        for shape in self.loaded_shapes() {
+            let runs = self.ceilings.bare(shape);
+            let short = lacking(runs.len(), self.rounds, &[]);
+            let doubts = short.into_iter().chain(doubts(runs, &self.load_cores));
+            table.row(vec![
+                shape.title().into(),
+                figure_cell(spread(runs, rate)),
+                figure_cell(spread(runs, Run::cpu)),
+                figure_cell(self.ceilings.disk_rate(shape, self.connections)),
+                doubts.map(|doubt| doubt.words).collect::<Vec<_>>().join("; ").into(),
+            ]);
+        }
+        let mut words = "Taken once a round, on the servers' cores. The bare sink answers from a list and looks only for \
+                         the end of the data. Synced writes allow what the best of three methods makes durable when each \
+                         sync covers one message of every connection. A core that must do both allows one over the \
+                         processor time of both; the lowest of the three binds a mode that syncs, the bare sink any \
+                         other."
+            .to_owned();
+        if let Some(most) = self.ceilings.sequential_mb_per_s() {
+            words += &format!(" In sequence and synced, the most is {} MB/s.", most.words(0));
+        }
+        for note in &self.ceilings.notes {
+            words += &format!(" {note}.");
+        }
+        let heading = "The ceilings of this machine, in the same rounds".into();
+        Section { heading, words, table: Some(table), charts: Vec::new() }
+    }
+
     /// What a message costs a server, seen from outside.
     fn work_section(&self) -> Section {
         let words = format!(
             "Counted by perf at {} messages/s of 4 KiB over {} reused sessions in lockstep, background work included: far \
-             below what any server can do, so each does the same work for a message as it would alone. Syncs are those \
-             the kernel saw, by system call, synchronous write or io_uring. Memory is what {} idle connections after \
+             below what any server can do, so each does the same work for a message as it would alone. Files synced are \
+             those an ext4 synced, whatever asked for it: a call, a synchronous write or an io_uring. Memory is what {} idle connections after \
              EHLO add to the first 20.",
             PACE.rate,
             PACE.sessions,
@@ -187,7 +273,8 @@ impl CompareReport {
             "server",
             "before its 250",
             "system calls/message",
-            "syncs/message",
+            "fsync and fdatasync calls/message",
+            "files synced/message",
             "io_uring operations/message",
             "KiB/idle connection",
             "notes",
@@ -198,7 +285,8 @@ impl CompareReport {
                 figures.peer.name.into(),
                 figures.peer.keeps.into(),
                 figure_cell(figures.counted(|counts| counts.syscalls)),
-                figure_cell(figures.counted(Counts::syncs)),
+                figure_cell(figures.counted(|counts| counts.sync_syscalls)),
+                figure_cell(figures.counted(|counts| counts.ext4_syncs)),
                 figure_cell(figures.counted(|counts| counts.uring_operations)),
                 figure_cell(figures.idle()),
                 notes.join("; ").into(),
@@ -208,10 +296,12 @@ impl CompareReport {
             "System calls for a message: less is better",
             Axis::linear("system calls", "per message"),
             |figures| figures.counted(|counts| counts.syscalls),
+            |_| false,
         )];
         if self.shapes.contains(&Shape::Idle) {
             let axis = Axis::linear("user memory", "KiB/connection");
-            charts.push(self.chart("Memory of an idle connection: less is better", axis, PeerFigures::idle));
+            let title = "Memory of an idle connection: less is better";
+            charts.push(self.chart(title, axis, PeerFigures::idle, |_| false));
         }
         let heading = "What a message and a connection cost".into();
         Section { heading, words, table: Some(table), charts }
@@ -232,15 +322,24 @@ impl CompareReport {
     }
 
     fn bars(&self, shape: Shape, title: &str, axis: Axis, figure: FigureOf) -> Chart {
-        self.chart(title, axis, |figures| figures.of(shape, figure))
+        let is_marked =
+            |figures: &PeerFigures| !figures.doubts_of(shape, self.rounds, &self.load_cores).is_empty();
+        self.chart(title, axis, |figures| figures.of(shape, figure), is_marked)
     }
 
-    fn chart(&self, title: &str, axis: Axis, figure: impl Fn(&PeerFigures) -> Option<Spread>) -> Chart {
+    /// A bar for each server, and a star at the names of those that are marked.
+    fn chart(
+        &self,
+        title: &str,
+        axis: Axis,
+        figure: impl Fn(&PeerFigures) -> Option<Spread>,
+        is_marked: impl Fn(&PeerFigures) -> bool,
+    ) -> Chart {
         let line = Line::up(self.peers.iter().map(|figures| (&figures.peer, figures)));
         Chart::Bars(Bars {
             title: title.into(),
             axis,
-            categories: line.categories(),
+            categories: line.categories(is_marked),
             series: line.series(|figures| figure(figures).map(Spread::into)),
             groups: line.groups(),
         })

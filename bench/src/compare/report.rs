@@ -6,12 +6,14 @@ use serde::Serialize;
 
 use super::CompareOptions;
 use super::catalogue::Peer;
+use super::ceilings::Ceilings;
 use super::counting::{Counts, PACE};
 use super::curve_report::CurvesReport;
+use super::doubt::{self, Doubt};
 use super::shape::Shape;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::load::report::LoadReport;
-use crate::stats::{Spread, thousands};
+use crate::stats::Spread;
 use crate::units::CoreList;
 
 /// Everything compared.
@@ -35,6 +37,8 @@ pub struct CompareReport {
     counting_sessions: u32,
     /// One entry a server, those that could not be had included.
     pub(super) peers: Vec<PeerFigures>,
+    /// What this machine gives at most, in the same rounds.
+    pub(super) ceilings: Ceilings,
     /// What the servers do along a rate, a size or a number, where that was measured.
     pub(super) curves: Option<CurvesReport>,
 }
@@ -55,9 +59,12 @@ pub struct PeerFigures {
     pub idle_kib: Vec<f64>,
     /// Events per message, one entry a round.
     pub counts: Vec<Counts>,
-    /// One entry a round, by shape.
+    /// One entry a round that did not fail, by shape.
     #[serde(serialize_with = "by_title")]
     pub runs: BTreeMap<Shape, Vec<Run>>,
+    /// Why there are not as many runs as rounds, by shape.
+    #[serde(serialize_with = "by_title")]
+    pub failed: BTreeMap<Shape, Vec<String>>,
 }
 
 /// One shape in one round.
@@ -65,16 +72,17 @@ pub struct PeerFigures {
 pub struct Run {
     /// The round, from 1 on: runs of one round stand side by side.
     pub round: usize,
-    /// Processor time of all the server's processes, in ms per 1,000 accepted messages.
-    pub cpu_ms_per_1000: f64,
+    /// Processor time of all the server's processes, in ms per 1,000 accepted messages; `null` where no message was
+    /// accepted, or its processes could not be followed.
+    pub cpu_ms_per_1000: Option<f64>,
     /// Cores they kept busy.
     pub cores_busy: f64,
     /// What the load saw.
     pub load: LoadReport,
 }
 
-fn by_title<S: serde::Serializer>(
-    runs: &BTreeMap<Shape, Vec<Run>>,
+pub(super) fn by_title<T: Serialize, S: serde::Serializer>(
+    runs: &BTreeMap<Shape, T>,
     serializer: S,
 ) -> std::result::Result<S::Ok, S::Error> {
     serializer.collect_map(runs.iter().map(|(shape, runs)| (shape.title(), runs)))
@@ -88,7 +96,8 @@ impl PeerFigures {
             Err(reason) => (String::new(), Some(reason)),
         };
         let (notes, idle_kib, counts) = (Vec::new(), Vec::new(), Vec::new());
-        Self { peer, version, missing, notes, idle_kib, counts, runs: BTreeMap::new() }
+        let (runs, failed) = (BTreeMap::new(), BTreeMap::new());
+        Self { peer, version, missing, notes, idle_kib, counts, runs, failed }
     }
 
     /// Remembers what failed or is in doubt.
@@ -96,6 +105,37 @@ impl PeerFigures {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
+    }
+
+    /// Remembers why there is no run of a shape in a round.
+    pub fn fail(&mut self, shape: Shape, round: usize, reason: &str) {
+        let reason = format!("round {round}: {reason}");
+        let reasons = self.failed.entry(shape).or_default();
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+
+    /// It could not be started: it is missing where it never gave a figure, and lacks a round of each shape where it did.
+    pub fn could_not_start(&mut self, shapes: impl Iterator<Item = Shape>, round: usize, reason: &str) {
+        if self.runs.is_empty() && self.counts.is_empty() && self.idle_kib.is_empty() {
+            self.missing = Some(reason.to_owned());
+            return;
+        }
+        self.note(format!("round {round}: {reason}"));
+        shapes
+            .filter(|shape| self.runs_of(*shape).iter().all(|run| run.round != round))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|shape| self.fail(shape, round, reason));
+    }
+
+    /// What a reader must know of one shape in so many rounds.
+    pub(super) fn doubts_of(&self, shape: Shape, rounds: usize, load_cores: &CoreList) -> Vec<Doubt> {
+        let runs = self.runs_of(shape);
+        let reasons = self.failed.get(&shape).map_or(&[][..], Vec::as_slice);
+        let lacking = doubt::lacking(runs.len(), rounds, reasons).filter(|_| self.missing.is_none());
+        lacking.into_iter().chain(doubt::doubts(runs, load_cores)).collect()
     }
 
     /// Its runs of one shape; none when it never met it.
@@ -115,10 +155,9 @@ impl PeerFigures {
 }
 
 impl Run {
-    /// Processor time in ms per 1,000 messages: a server whose processes could not be followed has none, for no
-    /// server works for nothing.
+    /// Processor time in ms per 1,000 messages, where there is any.
     pub(super) fn cpu(&self) -> Option<f64> {
-        (self.cpu_ms_per_1000 > 0.0).then_some(self.cpu_ms_per_1000)
+        self.cpu_ms_per_1000
     }
 }
 
@@ -128,44 +167,17 @@ pub(super) fn spread(runs: &[Run], figure: impl Fn(&Run) -> Option<f64>) -> Opti
     values.filter(|values| !values.is_empty()).map(Spread::of)
 }
 
-/// A load that keeps so much of each of its cores busy may be what was measured.
-const LOAD_FULL: f64 = 0.95;
-
-/// What a reader must know before trusting some runs: failures by cause, and whether the load was the limit.
-pub(super) fn doubts(runs: &[Run], load_cores: &CoreList) -> Vec<String> {
-    let mut failures = BTreeMap::<&str, u64>::new();
-    for (failure, count) in runs.iter().flat_map(|run| &run.load.failures) {
-        *failures.entry(failure).or_default() += count;
-    }
-    let failed =
-        |(failure, count): (&str, u64)| format!("failed {} times: {failure}", thousands(&count.to_string()));
-    let mut doubts: Vec<String> = failures.into_iter().map(failed).collect();
-    let silent = runs.iter().filter(|run| run.load.time_to_250_us.count == 0).count();
-    if silent > 0 {
-        doubts.push(format!("no message was answered in the window of {silent} of {} runs", runs.len()));
-    }
-    let held: u64 = runs.iter().map(|run| run.load.connections_held).sum();
-    if held > 0 {
-        let held = thousands(&held.to_string());
-        doubts.push(format!("its listen queue was full: {held} connections were opened later"));
-    }
-    let busy = spread(runs, |run| Some(run.load.load.cores_busy));
-    if busy.is_some_and(|busy| busy.median > LOAD_FULL * load_cores.0.len() as f64) {
-        doubts.push("the load's cores were full: the load may be the limit".into());
-    }
-    doubts
-}
-
 impl CompareReport {
     /// The figures with what they were measured with.
     pub fn new(
         options: &CompareOptions,
         no_groups: Option<String>,
         peers: Vec<PeerFigures>,
+        ceilings: Ceilings,
         curves: Option<CurvesReport>,
     ) -> Self {
         Self {
-            host: Host::this(),
+            host: host::at_start().host.clone(),
             server_cores: options.server_cores.clone(),
             load_cores: options.load_cores.clone(),
             mailrace_arguments: options.arguments.clone(),
@@ -179,7 +191,32 @@ impl CompareReport {
             counting_rate: PACE.rate,
             counting_sessions: PACE.sessions,
             peers,
+            ceilings,
             curves,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::catalogue::PEERS;
+
+    #[test]
+    fn a_failed_round_stands_with_its_shape_and_hides_no_other_round() {
+        let mut figures = PeerFigures::new(PEERS[0], Ok("1".into()));
+        figures.idle_kib.push(1.0);
+        figures.fail(Shape::New, 1, "it hung");
+        figures.could_not_start([Shape::New, Shape::Reused].into_iter(), 2, "it ended");
+        assert_eq!(figures.missing, None);
+        let cores = CoreList(vec![0]);
+        let words =
+            |shape| figures.doubts_of(shape, 2, &cores).into_iter().map(|d| d.words).collect::<Vec<_>>();
+        assert_eq!(words(Shape::New), ["0 of 2 rounds; round 1: it hung; round 2: it ended"]);
+        assert_eq!(words(Shape::Reused), ["0 of 2 rounds; round 2: it ended"]);
+        let mut never = PeerFigures::new(PEERS[0], Ok("1".into()));
+        never.could_not_start([Shape::New].into_iter(), 1, "it ended");
+        assert_eq!(never.missing.as_deref(), Some("it ended"));
+        assert!(never.doubts_of(Shape::New, 1, &cores).is_empty(), "the reason it is missing says all");
     }
 }

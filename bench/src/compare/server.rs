@@ -1,16 +1,16 @@
 //! One server under comparison, from its start to its end, whatever it is made of.
 
-use std::io::{BufRead, BufReader};
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::catalogue::{Found, Peer, Start};
 use super::tree::{self, Extent};
 use crate::error::{Error, Result};
 use crate::group::{Group, GroupHome};
-use crate::mailrace::{Mailrace, MailraceOptions};
+use crate::mailrace::{Mailrace, MailraceOptions, Totals};
 use crate::process::ServerProcess;
 use crate::units::CoreList;
 
@@ -50,7 +50,7 @@ impl Server {
     /// Starts `peer` with its data in `directory` and waits until it greets.
     ///
     /// # Errors
-    /// When it cannot be run, ends, or does not greet within ten seconds.
+    /// When it cannot be run, ends, or does not greet within half a minute.
     pub fn start(peer: &Peer, hall: &Hall<'_>, directory: PathBuf) -> Result<Self> {
         let group = hall.groups.as_ref().ok().map(GroupHome::make).transpose();
         let group = group.map_err(|reason| {
@@ -82,33 +82,33 @@ impl Server {
     }
 
     fn wait_until_it_greets(mut self) -> Result<Self> {
-        const ATTEMPTS: u32 = 500;
-        const PAUSE: Duration = Duration::from_millis(20);
-        for _ in 0..ATTEMPTS {
-            if is_greeted(self.address) {
-                return Ok(self);
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let pid = self.pid;
+        match first_sign(self.address, Instant::now() + PATIENCE, || tree::is_running(pid)) {
+            Sign::Greeting => return Ok(self),
+            Sign::End => {
+                if let Process::Other(process) = &mut self.process {
+                    process.wait_for(|_| None::<()>)?;
+                }
             }
-            std::thread::sleep(PAUSE);
-            if let (Process::Other(process), false) = (&mut self.process, tree::is_running(self.pid)) {
-                process.wait_for(|_| None::<()>)?;
-            }
+            Sign::None => {}
         }
-        let reason = format!("it does not greet on {}", self.address);
+        let reason = format!("it did not greet on {} in {} s", self.address, PATIENCE.as_secs());
         let Process::Other(process) = &self.process else { unreachable!("mailrace says when it is ready") };
         let error = process.error(reason);
         self.stop()?;
         Err(error)
     }
 
-    /// Ends it and all processes it has started; mailrace's own count of messages.
+    /// Ends it and all processes it has started; mailrace's own counts.
     ///
     /// # Errors
     /// When mailrace fails while it stops.
-    pub fn stop(self) -> Result<Option<u64>> {
+    pub fn stop(self) -> Result<Option<Totals>> {
         match self.process {
             Process::Mailrace(both) => {
                 let (mailrace, options) = *both;
-                mailrace.stop(&options).map(|totals| Some(totals.messages))
+                mailrace.stop(&options).map(Some)
             }
             Process::Other(process) => {
                 let processes = tree::processes(self.pid);
@@ -144,13 +144,79 @@ fn free_address() -> Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(attempt)
 }
 
-fn is_greeted(address: SocketAddr) -> bool {
-    let greeting = || -> std::io::Result<String> {
-        let socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let mut line = String::new();
-        BufReader::new(socket).read_line(&mut line)?;
-        Ok(line)
-    };
-    greeting().is_ok_and(|line| line.starts_with("220"))
+/// What a server that was started showed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    Greeting,
+    /// It is no longer running.
+    End,
+    /// Neither, until the deadline.
+    None,
+}
+
+/// Tries to be greeted until `deadline`, whatever the server does meanwhile: not listen, refuse, or be silent.
+fn first_sign(address: SocketAddr, deadline: Instant, is_running: impl Fn() -> bool) -> Sign {
+    const PAUSE: Duration = Duration::from_millis(20);
+    while Instant::now() < deadline {
+        if is_greeted(address, deadline).unwrap_or(false) {
+            return Sign::Greeting;
+        }
+        if !is_running() {
+            return Sign::End;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Sign::None
+}
+
+/// Whether a connection is greeted with 220; given up after seconds, for a server may forget a connection of the time
+/// before it was ready, and at `deadline` in any case.
+fn is_greeted(address: SocketAddr, deadline: Instant) -> std::io::Result<bool> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let deadline = deadline.min(Instant::now() + PATIENCE);
+    // No timeout may be zero.
+    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    let mut socket = TcpStream::connect_timeout(&address, left())?;
+    let mut code = [0; 3];
+    for octet in &mut code {
+        socket.set_read_timeout(Some(left()))?;
+        socket.read_exact(std::slice::from_mut(octet))?;
+    }
+    Ok(code == *b"220")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_silent_server_is_given_up_at_one_deadline() {
+        // Connections are taken by its backlog and never answered.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let began = Instant::now();
+        let deadline = began + Duration::from_millis(200);
+        assert_eq!(first_sign(address, deadline, || true), Sign::None);
+        assert!(began.elapsed() >= Duration::from_millis(200), "it gave up early");
+        // Five hundred attempts, each with a patience of its own, took forty minutes.
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn a_greeting_and_an_end_are_told_apart() {
+        let deadline = || Instant::now() + Duration::from_secs(60);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let greeter = std::thread::spawn(move || {
+            let (mut first, _) = listener.accept().expect("a connection");
+            first.write_all(b"421 not yet\r\n").expect("a reply");
+            let (mut second, _) = listener.accept().expect("another");
+            second.write_all(b"220 mx\r\n").expect("a greeting");
+            listener
+        });
+        assert_eq!(first_sign(address, deadline(), || true), Sign::Greeting);
+        drop(greeter.join().expect("the greeter"));
+        assert_eq!(first_sign(address, deadline(), || false), Sign::End);
+    }
 }

@@ -4,6 +4,7 @@
 //! in: that misses the time of those that end without having been waited for, and those that have left the tree.
 
 use std::collections::BTreeMap;
+use std::io::{Error, Result};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -43,8 +44,11 @@ impl Extent<'_> {
     }
 
     /// User memory in KiB: proportional set size, so that shared pages count once.
-    pub fn memory_kib(&self) -> u64 {
-        self.processes().into_iter().filter_map(memory_kib).sum()
+    ///
+    /// # Errors
+    /// When the kernel does not tell it of a process that runs, or none runs.
+    pub fn memory_kib(&self) -> Result<u64> {
+        sum_of_memory(&self.processes(), |pid| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")))
     }
 }
 
@@ -78,10 +82,23 @@ fn cpu_time(root: u32) -> Duration {
     }
 }
 
-fn memory_kib(pid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let line = text.lines().find(|line| line.starts_with("Pss:"))?;
-    line.split_ascii_whitespace().nth(1)?.parse().ok()
+/// What is not known is no 0: one process that cannot be looked at leaves all without a figure, unless it has ended.
+fn sum_of_memory(pids: &[u32], smaps_rollup: impl Fn(u32) -> Result<String>) -> Result<u64> {
+    let mut sum = None;
+    for pid in pids {
+        match smaps_rollup(*pid).and_then(|text| pss_kib(&text)) {
+            Ok(kib) => *sum.get_or_insert(0) += kib,
+            Err(_) if !is_running(*pid) => {}
+            Err(e) => return Err(Error::new(e.kind(), format!("/proc/{pid}/smaps_rollup: {e}"))),
+        }
+    }
+    sum.ok_or_else(|| Error::other("none of the server's processes is there to look at"))
+}
+
+fn pss_kib(text: &str) -> Result<u64> {
+    let line = text.lines().find(|line| line.starts_with("Pss:"));
+    let kib = line.and_then(|line| line.split_ascii_whitespace().nth(1)?.parse().ok());
+    kib.ok_or_else(|| Error::other("it tells no Pss"))
 }
 
 /// Whether the process is there and has not ended.
@@ -147,9 +164,27 @@ mod tests {
         .find(|tree| tree.len() == 3)
         .expect("endless");
         let extent = Extent { group: None, root };
-        assert!(is_running(root) && extent.memory_kib() > 0 && extent.processes().len() == 3);
+        assert!(
+            is_running(root) && extent.memory_kib().is_ok_and(|kib| kib > 0) && extent.processes().len() == 3
+        );
         kill(&tree);
         shell.wait().expect("the shell");
         assert!(!is_running(root));
+        assert!(extent.memory_kib().is_err(), "nobody is left whose memory could be read");
+    }
+
+    #[test]
+    fn memory_that_cannot_be_read_is_no_zero() {
+        let (here, gone) = (std::process::id(), u32::MAX);
+        let pss = |_| Ok("Rss: 9 kB\nPss:    7 kB\n".to_owned());
+        assert_eq!(sum_of_memory(&[here, here], pss).ok(), Some(14));
+        let refused =
+            |pid| if pid == here { Err(std::io::ErrorKind::PermissionDenied.into()) } else { pss(pid) };
+        let error = sum_of_memory(&[1, here], refused).expect_err("one may not be read");
+        assert!(error.to_string().contains(&format!("/proc/{here}/smaps_rollup")), "{error}");
+        let ended = |pid| if pid == gone { Err(std::io::ErrorKind::NotFound.into()) } else { pss(pid) };
+        assert_eq!(sum_of_memory(&[here, gone], ended).ok(), Some(7), "one that has ended uses nothing");
+        assert!(sum_of_memory(&[here], |_| Ok("Rss: 9 kB\n".to_owned())).is_err());
+        assert!(sum_of_memory(&[], pss).is_err());
     }
 }

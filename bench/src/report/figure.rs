@@ -8,7 +8,8 @@ use crate::stats::{Spread, thousands};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Figure {
-    /// The number; the median of several.
+    /// The number; the median of several. No number (in JSON `null`) where there was nothing to take it from.
+    #[serde(deserialize_with = "or_no_number")]
     pub value: f64,
     /// The smallest, where there were several.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -20,17 +21,18 @@ pub struct Figure {
 
 impl From<f64> for Figure {
     fn from(value: f64) -> Self {
-        Self { value: finite(value), min: None, max: None }
+        Self { value: if value.is_finite() { value } else { f64::NAN }, min: None, max: None }
     }
 }
 
 impl From<Spread> for Figure {
     fn from(spread: Spread) -> Self {
         let Spread { median, min, max } = spread;
-        if min == max {
+        // Ends that are no numbers are none.
+        if min == max || !(median.is_finite() && min.is_finite() && max.is_finite()) {
             return Self::from(median);
         }
-        Self { value: finite(median), min: Some(finite(min)), max: Some(finite(max)) }
+        Self { value: median, min: Some(min), max: Some(max) }
     }
 }
 
@@ -61,15 +63,21 @@ impl Figure {
     }
 }
 
-/// JSON has no infinity and no NaN: a ratio to nothing is shown as 0.
-fn finite(value: f64) -> f64 {
-    if value.is_finite() { value } else { 0.0 }
+/// What stands where there is no number.
+const NO_NUMBER: &str = "NOT MEASURED";
+
+/// JSON has no infinity and no NaN: serde writes `null` for them.
+fn or_no_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Option::<f64>::deserialize(deserializer).map(|value| value.unwrap_or(f64::NAN))
 }
 
 /// A number with three digits that count, whole from 100 on, without zeros that say nothing.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
-    if size == 0.0 || !size.is_finite() {
+    if !size.is_finite() {
+        return NO_NUMBER.into();
+    }
+    if size == 0.0 {
         return "0".into();
     }
     // 99.96 rounds to 100.0: the digits are counted after rounding, not before.
@@ -88,6 +96,9 @@ pub(crate) fn with_unit(value: f64, unit: &str) -> String {
         "B" => &SIZES,
         _ => &[],
     };
+    if !value.is_finite() {
+        return NO_NUMBER.into();
+    }
     let fitting = multiples.iter().find(|(factor, _)| value.abs() >= *factor).or(multiples.last());
     match fitting {
         Some((factor, unit)) => format!("{} {unit}", short(value / factor)),
@@ -120,7 +131,8 @@ mod tests {
             (100.4, "100"),
             (44999.3, "44,999"),
             (-12.34, "-12.3"),
-            (f64::NAN, "0"),
+            (f64::NAN, "NOT MEASURED"),
+            (f64::INFINITY, "NOT MEASURED"),
         ];
         for (value, text) in cases {
             assert_eq!(number(value), text, "{value}");
@@ -142,6 +154,21 @@ mod tests {
         for (value, unit, text) in cases {
             assert_eq!(with_unit(value, unit), text);
         }
+    }
+
+    #[test]
+    fn a_ratio_to_nothing_is_no_zero_and_outlives_json() {
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for figure in [Figure::from(value), Figure::from(Spread { median: value, min: 0.0, max: value })]
+            {
+                assert_eq!(figure.words(), "NOT MEASURED");
+                let json = serde_json::to_string(&figure).expect("JSON");
+                assert_eq!(json, r#"{"value":null}"#);
+                let again: Figure = serde_json::from_str(&json).expect("a figure");
+                assert_eq!(again.words(), "NOT MEASURED");
+            }
+        }
+        assert_eq!(with_unit(f64::NAN, "µs"), "NOT MEASURED");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::host::Host;
+use crate::host::{self, Host};
 
 pub use figure::Figure;
 pub(crate) use figure::with_unit;
@@ -37,7 +37,7 @@ pub struct Page {
     pub title: String,
     /// The machine, without its name: processor, cores, memory, kernel.
     pub host: String,
-    /// When it was measured, UTC.
+    /// When the measurement began, UTC.
     pub date: String,
     /// The command that measured it.
     pub command: String,
@@ -193,12 +193,13 @@ pub enum Scale {
 }
 
 impl Page {
-    /// A page about this machine, now, and the command this program was started with.
+    /// A page about this machine and the command this program was started with, both as they were when it began.
     pub fn here(title: impl Into<String>) -> Self {
+        let start = host::at_start();
         Self {
             title: title.into(),
-            host: host_in_words(&Host::this()),
-            date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
+            host: host_in_words(&start.host),
+            date: start.date.clone(),
             command: command_of(std::env::args()),
             notes: Vec::new(),
             sections: Vec::new(),
@@ -356,7 +357,9 @@ fn host_in_words(host: &Host) -> String {
     let Host { processor, core_count, memory_mib, kernel, load_average, .. } = host;
     let gib = (*memory_mib as f64 / 1024.0).round();
     let cores = if *core_count == 1 { "core" } else { "cores" };
-    format!("{processor}, {core_count} {cores}, {gib} GiB, Linux {kernel}; load average {load_average}")
+    format!(
+        "{processor}, {core_count} {cores}, {gib} GiB, Linux {kernel}; load average before {load_average}"
+    )
 }
 
 /// A command line as a shell would take it, its program without directories.

@@ -1,6 +1,7 @@
 //! The result as a page: a table, a chart of what each server costs, the verdicts.
 
 use super::{Connections, Contender, Row, SmtpSourceReport};
+use crate::mailrace::Totals;
 use crate::report::{Axis, BarSeries, Bars, Cell, Chart, Figure, Page, Section, Table, Verdict};
 use crate::stats::{Spread, thousands};
 
@@ -69,18 +70,12 @@ impl SmtpSourceReport {
         let mut table =
             Table::new(&["server", "connections", "messages/s", "server CPU (µs/message)", "syncs/message"]);
         for row in &self.rows {
-            let syncs = row.runs.iter().filter_map(|run| run.totals);
-            let syncs = syncs.map(|totals| totals.syncs as f64 / totals.messages.max(1) as f64);
-            let syncs = match row.contender {
-                Contender::Postfix => "not counted".into(),
-                Contender::Mailrace | Contender::SmtpSink => Spread::of(syncs).into(),
-            };
             table.row(vec![
                 self.name_of(row.contender).into(),
                 row.connections.name().into(),
                 row.rate.into(),
                 row.server_cpu_us.into(),
-                syncs,
+                row.syncs_per_message().map_or_else(|| "not counted".into(), Cell::from),
             ]);
         }
         table
@@ -154,5 +149,15 @@ impl SmtpSourceReport {
             Contender::SmtpSink => "smtp-sink, keeps nothing".into(),
             Contender::Postfix => "Postfix, syncs and holds".into(),
         }
+    }
+}
+
+impl Row {
+    /// Synchronous writes per message by the server's own count; nothing where it does not tell.
+    pub(super) fn syncs_per_message(&self) -> Option<Spread> {
+        let per_message = |totals: Totals| totals.syncs as f64 / totals.messages as f64;
+        let counted = self.runs.iter().map(|run| run.totals.filter(|totals| totals.messages > 0));
+        let syncs: Option<Vec<f64>> = counted.map(|totals| totals.map(per_message)).collect();
+        syncs.filter(|syncs| !syncs.is_empty()).map(Spread::of)
     }
 }
