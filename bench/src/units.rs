@@ -36,6 +36,27 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(count * seconds_per_unit).map_err(|_| format!("`{text}` is too long"))
 }
 
+/// A time as [`parse_duration`] takes it, but not none.
+///
+/// # Errors
+/// Says what a time looks like when `text` is none, and that it must be longer than nothing.
+pub fn parse_some_duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if duration.is_zero() {
+        return Err(format!("`{text}` is too short: write a time longer than none"));
+    }
+    Ok(duration)
+}
+
+/// A count of at least one.
+///
+/// # Errors
+/// Says so when `text` is none.
+pub fn parse_some_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| format!("`{text}` is no count: write a whole number, at least 1"))
+}
+
 /// Core numbers from `0`, `0,2`, `4-7` or a mix of them, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct CoreList(pub Vec<usize>);
@@ -89,6 +110,18 @@ mod tests {
         }
         for bad in ["3", "s", "3 s", "-1s"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn none_is_no_time_to_measure_for_and_no_count() {
+        assert_eq!(parse_some_duration("1us"), Ok(Duration::from_micros(1)));
+        for bad in ["0s", "0.0min", "0.0000000001us", "1"] {
+            assert!(parse_some_duration(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_some_count("1"), Ok(1));
+        for bad in ["0", "-1", "", "x", "1.5", "99999999999999999999"] {
+            assert!(parse_some_count(bad).is_err_and(|words| words.contains("at least 1")), "{bad}");
         }
     }
 
