@@ -140,6 +140,11 @@ fn findings(rounds: &[(Held, Held)], most: &std::result::Result<Held, String>) -
     if let Err(reason) = most {
         unit += &format!("; {reason}");
     }
+    let worst = held.iter().min_by(|a, b| share_answered(a).total_cmp(&share_answered(b)));
+    if let Some(worst) = worst.filter(|held| share_answered(held) < 1.0) {
+        let (answered, all) = (worst.burst.load.messages.accepted, count(worst.connection_count));
+        unit += &format!("; in the worst {answered} of {all}");
+    }
     let answered = Spread::of(held.iter().map(|held| share_answered(held)));
     // The worst burst decides, not the middle one.
     let worst = Spread { median: answered.min, ..answered };
@@ -202,9 +207,12 @@ mod tests {
 
     #[test]
     fn one_missing_250_of_one_burst_is_a_miss() {
-        let verdict = |few: Held, most: std::result::Result<Held, String>| {
+        let part = |few: Held, most: std::result::Result<Held, String>| {
             let parts = findings(&[(few, held(100, 100))], &most).parts;
-            let part = parts.into_iter().find(|(how, _)| *how == How::IdleBurst).expect("its row").1;
+            parts.into_iter().find(|(how, _)| *how == How::IdleBurst).expect("its row").1
+        };
+        let verdict = |few: Held, most: std::result::Result<Held, String>| {
+            let part = part(few, most);
             (part.verdict, part.measured.map(|figure| figure.value))
         };
         let none = || Err("not so many descriptors".into());
@@ -212,6 +220,8 @@ mod tests {
         assert_eq!(verdict(held(99, 99), none()), (Some(Verdict::Miss), Some(0.99)));
         assert_eq!(verdict(held(100, 99), none()), (Some(Verdict::Miss), Some(0.99)), "a 250 for nothing");
         assert_eq!(verdict(held(100, 100), Ok(held(0, 0))), (Some(Verdict::Miss), Some(0.0)));
+        let words = part(held(99, 99), none()).words;
+        assert!(words.ends_with("in the worst 99 of 100"), "{words}");
     }
 
     #[test]
