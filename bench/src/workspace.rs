@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
+use crate::interruption::{self, Entered, Leftover};
 
 /// With less free space than this, used directories are deleted at once instead of at the end.
 const FREE_SPACE_MIN: u64 = 16 << 30;
@@ -18,6 +19,7 @@ pub struct Workspace {
     root: PathBuf,
     run_count: usize,
     afterwards: Afterwards,
+    _entered: Option<Entered>,
 }
 
 /// Whether the data of a benchmark outlives it.
@@ -62,7 +64,10 @@ impl Workspace {
             }
         };
         let root = root.canonicalize().map_err(|e| attempt(&root, e))?;
-        Ok(Self { root, run_count: 0, afterwards })
+        // That of a part goes with the whole's.
+        let is_own = afterwards == Afterwards::Delete;
+        let entered = is_own.then(|| interruption::enter(Leftover::Directory(root.clone())));
+        Ok(Self { root, run_count: 0, afterwards, _entered: entered })
     }
 
     /// The directory all runs lie in.

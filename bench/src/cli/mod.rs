@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::error::{Error, Result};
+use crate::interruption;
 
 /// Benchmarks of mailrace and of any other SMTP server.
 #[derive(Debug, Parser)]
@@ -40,7 +41,12 @@ enum Command {
 /// Runs the command line; 0 when done, 1 when a bound was missed, 69 when the benchmark could not be run.
 pub fn run() -> ExitCode {
     const UNAVAILABLE: u8 = 69; // EX_UNAVAILABLE of sysexits.h
-    let outcome = match Command::parse() {
+    let command = Command::parse();
+    if let Err(error) = interruption::listen() {
+        eprintln!("mailrace-bench: {error}");
+        return ExitCode::from(UNAVAILABLE);
+    }
+    let outcome = match command {
         Command::Ceiling(arguments) => ceiling::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),

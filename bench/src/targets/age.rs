@@ -107,7 +107,7 @@ fn build(stage: &mut Stage<'_>, message_count: usize, arguments: &[&str]) -> Res
     }
     mailrace.stop(&server)?;
     stage.workspace().write_out()?;
-    let lines = ledger::read(&ledger_path)?;
+    let lines = ledger::read(&ledger_path)?.lines;
     let receipt = |index: usize| lines.get(index).and_then(|line| line.reply.split(' ').next_back());
     let places = [0, lines.len() / 2, lines.len().saturating_sub(1)];
     let receipts = places.map(|index| receipt(index).unwrap_or_default().to_owned());
