@@ -64,8 +64,9 @@ impl Workspace {
             }
         };
         let root = root.canonicalize().map_err(|e| attempt(&root, e))?;
-        let stays = afterwards == Afterwards::Keep;
-        let entered = (!stays).then(|| interruption::enter(Leftover::Directory(root.clone())));
+        // That of a part goes with the whole's.
+        let is_own = afterwards == Afterwards::Delete;
+        let entered = is_own.then(|| interruption::enter(Leftover::Directory(root.clone())));
         Ok(Self { root, run_count: 0, afterwards, _entered: entered })
     }
 

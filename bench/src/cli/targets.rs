@@ -12,6 +12,7 @@ use super::quick::ServerArguments;
 use super::report::{OutputArguments, Saved};
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::interruption::{self, Entered, Leftover};
 use crate::report::{Page, markdown};
 use crate::smtp_source::defaults;
 use crate::targets::{self, How, TARGETS, TargetsOptions, TargetsReport};
@@ -93,14 +94,17 @@ pub(super) fn run(arguments: &TargetsArguments) -> Result<ExitCode> {
 #[derive(Debug)]
 struct Record {
     directory: PathBuf,
-    is_kept: bool,
+    /// Until it is to be kept.
+    entered: Option<Entered>,
 }
 
 impl Record {
     /// # Errors
     /// When the directory cannot be made, or nothing be written in it.
     fn begin(parent: &Path, day: &str) -> Result<Self> {
-        let record = Self { directory: fresh_directory(parent, day)?, is_kept: false };
+        let directory = fresh_directory(parent, day)?;
+        let entered = Some(interruption::enter(Leftover::Directory(directory.clone())));
+        let record = Self { directory, entered };
         let probe = record.directory.join("probe");
         let written = std::fs::write(&probe, "x").and_then(|()| std::fs::remove_file(&probe));
         written.map_err(|e| Error::system(format!("write in {}", record.directory.display()), e))?;
@@ -110,7 +114,7 @@ impl Record {
     /// Writes all files of it; where they are.
     fn keep(mut self, report: &TargetsReport, page: &Page) -> Result<PathBuf> {
         // Half a record is better than none.
-        self.is_kept = true;
+        self.entered = None;
         OutputArguments::into_directory(&self.directory, "targets").keep(report, page)?;
         Ok(self.directory.clone())
     }
@@ -118,7 +122,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if !self.is_kept {
+        if self.entered.is_some() {
             // It is empty, and no part of the result.
             let _ = std::fs::remove_dir(&self.directory);
         }
