@@ -27,6 +27,7 @@ enum World {
 }
 
 const EVERY_CRATE: &[&str] = &[
+    "anstyle",
     "base64",
     "bytes",
     "clap",
@@ -35,8 +36,10 @@ const EVERY_CRATE: &[&str] = &[
     "crossbeam_channel",
     "getrandom",
     "idna",
+    "indicatif",
     "io_uring",
     "jiff",
+    "mailparse",
     "memchr",
     "mimalloc",
     "monoio",
