@@ -66,6 +66,8 @@
 //!   126 to 100 us a message; a sender who is alone waits in one batch of 512.
 //! - The first segment after a start cannot be prepared ahead, so it is left for a prepared one as soon as there is
 //!   one: syncs into blocks that were never written cost more.
+//! - `log tail -f` reads the position file a few times a second. To be woken by inotify would cost the writer work at
+//!   each of its writes, on the way to the 250.
 //! - A descriptor or memory that lacks for a new segment file is answered like lack of space. Nothing was written
 //!   that could be lost, and clients alone could otherwise bring the log to an end.
 //! - New settings reach a session without an atomic: each shard holds those in force in a cell, which its doorbell

@@ -27,6 +27,7 @@ enum World {
 }
 
 const EVERY_CRATE: &[&str] = &[
+    "anstyle",
     "base64",
     "bytes",
     "clap",
@@ -36,8 +37,10 @@ const EVERY_CRATE: &[&str] = &[
     "getrandom",
     "hashbrown",
     "idna",
+    "indicatif",
     "io_uring",
     "jiff",
+    "mailparse",
     "memchr",
     "mimalloc",
     "monoio",

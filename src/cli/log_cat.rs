@@ -2,14 +2,17 @@
 
 use std::io::{BufWriter, Write};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::log_command::{DAMAGED, DataDir, LogCommandError};
-use super::log_formats::{write_jsonl, write_mboxrd, write_summary};
+use super::log_formats::Format;
+use super::progress::Progress;
+use super::range::{RangeArguments, Standing};
+use super::screen::{Screen, tell_damage};
 use crate::log::Entry;
 
 /// Octets collected before they are written.
-const BUFFER_LEN: usize = 256 * 1024;
+pub(super) const BUFFER_LEN: usize = 256 * 1024;
 
 /// Arguments of `log cat`.
 #[derive(Debug, Args)]
@@ -20,39 +23,35 @@ pub struct CatArguments {
     /// How to print each message.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     pub format: Format,
+    /// Which part of it.
+    #[command(flatten)]
+    pub range: RangeArguments,
 }
 
-/// How messages are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// One JSON object a line, the message in base64: nothing is lost.
-    Jsonl,
-    /// One mailbox file, "From " lines quoted the mboxrd way.
-    Mboxrd,
-    /// One line a message: receipt, time, size, addresses.
-    Summary,
-}
-
-pub(super) fn run(
-    arguments: &CatArguments,
-    output: &mut dyn Write,
-    messages: &mut dyn Write,
-) -> Result<u8, LogCommandError> {
-    let mut reader = arguments.log.reader()?;
-    let mut output = BufWriter::with_capacity(BUFFER_LEN, output);
-    let mut code = 0;
-    while let Some(entry) = reader.next_entry().map_err(|error| arguments.log.read_error(error))? {
+pub(super) fn run(arguments: &CatArguments, screen: &mut Screen<'_>) -> Result<u8, LogCommandError> {
+    let CatArguments { log, format, range } = arguments;
+    let mut reader = log.reader()?;
+    range.seek(&mut reader).map_err(|error| log.read_error(error))?;
+    let extent = reader.extent().map_err(|error| log.read_error(error))?;
+    let mut progress = Progress::over(extent, "reading", screen.shows_progress);
+    let mut output = BufWriter::with_capacity(BUFFER_LEN, &mut *screen.output);
+    let (mut code, mut count) = (0, 0);
+    while !range.is_full(count)
+        && let Some(entry) = reader.next_entry().map_err(|error| log.read_error(error))?
+    {
         match entry {
-            Entry::Record(record) => match arguments.format {
-                Format::Jsonl => write_jsonl(&record, &mut output),
-                Format::Mboxrd => write_mboxrd(&record, &mut output),
-                Format::Summary => write_summary(&record, &mut output),
+            Entry::Record(record) => {
+                progress.reach(record.end);
+                match range.standing(record.receipt, record.received_at) {
+                    Standing::Before => continue,
+                    Standing::Inside => count += 1,
+                    Standing::Behind => break,
+                }
+                format.write(&record, screen.output_colours, &mut output).map_err(LogCommandError::Output)?;
             }
-            .map_err(LogCommandError::Output)?,
             Entry::Damage(damage) => {
                 code = DAMAGED;
-                // The exit code tells as well.
-                let _ = writeln!(messages, "mailrace: damage stepped over: {damage}");
+                progress.aside(|| tell_damage(screen.messages, screen.message_colours, &damage));
             }
         }
     }

@@ -1,20 +1,21 @@
 //! `mailrace log ...`: reads the message log of a data directory, beside a running server or without one.
 //!
-//! None of these commands writes to the directory. When nobody reads their output any more, `cat`, `get` and `ls` end
-//! quietly with exit code 0, and `verify` goes on: its exit code is what most want of it.
+//! None of these commands writes to the directory. When nobody reads their output any more, they end quietly with exit
+//! code 0; `verify` alone goes on: its exit code is what most want of it.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::{exit, log_cat, log_get, log_ls, log_verify};
+use super::screen::Screen;
+use super::{exit, log_cat, log_find, log_get, log_ls, log_stat, log_tail, log_verify};
 use crate::log::{DirStorage, ReadError, Reader};
 
-/// The exit code of `cat` and `verify` when the log holds damage.
+/// The exit code of a command that met damage in the log.
 pub const DAMAGED: u8 = 1;
 
 /// A server that is just starting has no position file to go by for a moment; so long, so often it is waited for.
@@ -28,6 +29,12 @@ pub enum LogCommand {
     Cat(log_cat::CatArguments),
     /// Print one message, octet for octet, as it was sent.
     Get(log_get::GetArguments),
+    /// Print the last messages, and with -f those that come.
+    Tail(log_tail::TailArguments),
+    /// Print the messages that meet conditions: addresses, sizes, header fields, a receipt.
+    Find(log_find::FindArguments),
+    /// Count messages and octets, and with --scan sizes, days and domains.
+    Stat(log_stat::StatArguments),
     /// Check every octet of the log. Exits 0 when intact, 1 on damage, 2 when it could not run.
     Verify(log_verify::VerifyArguments),
     /// List the segments of the log.
@@ -45,20 +52,24 @@ pub struct DataDir {
 /// Runs a command on standard output and standard error.
 #[must_use]
 pub fn run(command: &LogCommand) -> ExitCode {
-    ExitCode::from(run_to(command, &mut io::stdout().lock(), &mut io::stderr().lock()))
+    let (mut output, mut messages) = (io::stdout().lock(), io::stderr().lock());
+    ExitCode::from(run_to(command, &mut Screen::standard(&mut output, &mut messages)))
 }
 
-/// Runs a command; `output` gets its result, `messages` what a person should know. Returns the exit code.
-pub fn run_to(command: &LogCommand, output: &mut dyn Write, messages: &mut dyn Write) -> u8 {
+/// Runs a command. Returns the exit code.
+pub fn run_to(command: &LogCommand, screen: &mut Screen<'_>) -> u8 {
     let verify = matches!(command, LogCommand::Verify(_));
     let result = match command {
-        LogCommand::Cat(arguments) => log_cat::run(arguments, output, messages),
-        LogCommand::Get(arguments) => log_get::run(arguments, output),
-        LogCommand::Verify(arguments) => log_verify::run(arguments, output),
-        LogCommand::Ls(arguments) => log_ls::run(arguments, output),
+        LogCommand::Cat(arguments) => log_cat::run(arguments, screen),
+        LogCommand::Get(arguments) => log_get::run(arguments, screen.output),
+        LogCommand::Tail(arguments) => log_tail::run(arguments, screen),
+        LogCommand::Find(arguments) => log_find::run(arguments, screen),
+        LogCommand::Stat(arguments) => log_stat::run(arguments, screen),
+        LogCommand::Verify(arguments) => log_verify::run(arguments, screen),
+        LogCommand::Ls(arguments) => log_ls::run(arguments, screen),
     };
     // What is still buffered may meet the closed pipe only now.
-    let flushed = output.flush().map_err(LogCommandError::Output);
+    let flushed = screen.output.flush().map_err(LogCommandError::Output);
     let result = result.and_then(|code| match flushed {
         Err(error) if verify && error.is_unread() => Ok(code),
         flushed => flushed.map(|()| code),
@@ -68,7 +79,7 @@ pub fn run_to(command: &LogCommand, output: &mut dyn Write, messages: &mut dyn W
         Err(error) if error.is_unread() => 0,
         Err(error) => {
             // Nothing can be done when nobody listens there either.
-            let _ = writeln!(messages, "mailrace: {error}");
+            let _ = writeln!(screen.messages, "mailrace: {error}");
             if verify { log_verify::COULD_NOT_RUN } else { error.exit_code() }
         }
     }

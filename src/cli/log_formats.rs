@@ -10,12 +10,14 @@ use std::io::{self, Write};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use base64::write::EncoderWriter;
+use clap::ValueEnum;
 
-use crate::log::Record;
+use super::screen::{ASIDE, Colours, RECEIPT};
+use crate::log::{Head, Record};
 use crate::message::Timestamp;
 
 /// One JSON object and a line feed.
-pub(super) fn write_jsonl(record: &Record, output: &mut dyn Write) -> io::Result<()> {
+fn write_jsonl(record: &Record, output: &mut dyn Write) -> io::Result<()> {
     let envelope = &record.envelope;
     let helo = envelope.greeting().1;
     let reverse_path = envelope.reverse_path();
@@ -88,7 +90,7 @@ fn civil(time: Timestamp) -> jiff::Timestamp {
 /// One message of an mbox: a separator line with sender and time, the text with every line of `>`s and `From `
 /// given one `>` more, an empty line. CR LF becomes LF, as programs that read an mbox on Unix expect; `get` and
 /// `jsonl` give the octets as they were.
-pub(super) fn write_mboxrd(record: &Record, output: &mut dyn Write) -> io::Result<()> {
+fn write_mboxrd(record: &Record, output: &mut dyn Write) -> io::Result<()> {
     output.write_all(b"From ")?;
     match record.envelope.reverse_path() {
         b"" => output.write_all(b"MAILER-DAEMON")?,
@@ -116,22 +118,44 @@ pub(super) fn write_mboxrd(record: &Record, output: &mut dyn Write) -> io::Resul
 }
 
 /// One line: receipt, time, octets, who to whom. Octets that could drive a terminal are escaped.
-pub(super) fn write_summary(record: &Record, output: &mut dyn Write) -> io::Result<()> {
-    let envelope = &record.envelope;
+pub(super) fn write_summary(head: &Head, colours: Colours, output: &mut dyn Write) -> io::Result<()> {
+    let envelope = &head.envelope;
     let recipients: Vec<String> = envelope.forward_paths().map(printable).collect();
     writeln!(
         output,
         "{}  {}  {:>9}  <{}> -> <{}>",
-        record.receipt,
-        rfc3339(record.received_at),
-        record.body.len(),
+        colours.paint(RECEIPT, head.receipt),
+        colours.paint(ASIDE, rfc3339(head.received_at)),
+        head.body_len,
         printable(envelope.reverse_path()),
         recipients.join(">, <"),
     )
 }
 
+/// How messages are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One JSON object a line, the message in base64: nothing is lost.
+    Jsonl,
+    /// One mailbox file, "From " lines quoted the mboxrd way.
+    Mboxrd,
+    /// One line a message: receipt, time, size, addresses.
+    Summary,
+}
+
+impl Format {
+    /// Prints one message.
+    pub(super) fn write(self, record: &Record, colours: Colours, output: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Jsonl => write_jsonl(record, output),
+            Self::Mboxrd => write_mboxrd(record, output),
+            Self::Summary => write_summary(&record.head(), colours, output),
+        }
+    }
+}
+
 /// Text as it is, everything else as `\xHH`.
-fn printable(octets: &[u8]) -> String {
+pub(super) fn printable(octets: &[u8]) -> String {
     let mut printable = String::with_capacity(octets.len());
     for chunk in octets.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -182,6 +206,10 @@ mod tests {
         String::from_utf8(output).expect("text")
     }
 
+    fn summary(record: &Record, output: &mut dyn Write) -> io::Result<()> {
+        write_summary(&record.head(), Colours(false), output)
+    }
+
     #[test]
     fn a_json_line_holds_the_whole_message() {
         let record = record(b"a@example.org", &[b"b@example.net", b"\"c\\\" d\"@example.net"], b"Hi\r\n\0");
@@ -226,8 +254,7 @@ mod tests {
 
     #[test]
     fn a_summary_cannot_drive_a_terminal() {
-        let line =
-            printed(write_summary, &record(b"\x1B[2J@x", &["\u{202E}b\u{e9}@x".as_bytes(), b"\x9B@x"], b""));
+        let line = printed(summary, &record(b"\x1B[2J@x", &["\u{202E}b\u{e9}@x".as_bytes(), b"\x9B@x"], b""));
         assert!(line.ends_with("  <\\u{1b}[2J@x> -> <\\u{202e}bé@x>, <\\x9b@x>\n"), "{line}");
     }
 

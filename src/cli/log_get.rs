@@ -1,4 +1,6 @@
 //! `mailrace log get`: one message, octet for octet as it was sent, found by the receipt its sender was given.
+//!
+//! The header section has a checksum of its own: with `--headers` it is printed whatever became of the text behind it.
 
 use std::io::Write;
 
@@ -14,6 +16,9 @@ pub struct GetArguments {
     /// What stands behind "stored" in the reply to the message: partition@position.
     #[arg(value_name = "RECEIPT")]
     pub receipt: Receipt,
+    /// Print the header section only, with the empty line that ends it. The rest is neither read nor checked.
+    #[arg(long)]
+    pub headers: bool,
     /// Which log.
     #[command(flatten)]
     pub log: DataDir,
@@ -22,9 +27,13 @@ pub struct GetArguments {
 pub(super) fn run(arguments: &GetArguments, output: &mut dyn Write) -> Result<u8, LogCommandError> {
     let receipt = arguments.receipt;
     let reader = arguments.log.reader()?;
-    match reader.get(receipt).map_err(|error| arguments.log.read_error(error))? {
-        Lookup::Found(record) => {
-            output.write_all(&record.body).map_err(LogCommandError::Output)?;
+    let found = match arguments.headers {
+        true => reader.get_head(receipt).map(|lookup| lookup.map(|head| head.header_section)),
+        false => reader.get(receipt).map(|lookup| lookup.map(|record| record.body)),
+    };
+    match found.map_err(|error| arguments.log.read_error(error))? {
+        Lookup::Found(octets) => {
+            output.write_all(&octets).map_err(LogCommandError::Output)?;
             Ok(0)
         }
         Lookup::NotFound => {

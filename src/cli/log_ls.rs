@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::log_command::{DataDir, LogCommandError};
 use super::log_formats::rfc3339;
+use super::screen::{ASIDE, BAD, Colours, GOOD, HEADING, Screen};
 use crate::log::{SegmentState, SegmentSummary};
 
 /// Arguments of `log ls`.
@@ -16,20 +17,21 @@ pub struct LsArguments {
     pub log: DataDir,
 }
 
-pub(super) fn run(arguments: &LsArguments, output: &mut dyn Write) -> Result<u8, LogCommandError> {
+pub(super) fn run(arguments: &LsArguments, screen: &mut Screen<'_>) -> Result<u8, LogCommandError> {
     let reader = arguments.log.reader()?;
     let segments = reader.segments().map_err(|error| arguments.log.read_error(error))?;
-    write_table(&segments, output).map_err(LogCommandError::Output)?;
+    write_table(&segments, screen.output, screen.output_colours).map_err(LogCommandError::Output)?;
     Ok(0)
 }
 
-fn write_table(segments: &[SegmentSummary], output: &mut dyn Write) -> std::io::Result<()> {
-    let row = |output: &mut dyn Write, cells: [&str; 6]| {
+fn write_table(segments: &[SegmentSummary], output: &mut dyn Write, colours: Colours) -> std::io::Result<()> {
+    let row = |output: &mut dyn Write, style, cells: [&str; 6]| {
         let [first, octets, messages, state, from, to] = cells;
-        let line = format!("{first:>20}  {octets:>12}  {messages:>9}  {state:<8}  {from:<27}  {to}");
+        let (before, state) = (format!("{first:>20}  {octets:>12}  {messages:>9}  "), format!("{state:<8}"));
+        let line = format!("{before}{}  {from:<27}  {to}", colours.paint(style, state));
         writeln!(output, "{}", line.trim_end())
     };
-    row(output, ["FIRST POSITION", "OCTETS", "MESSAGES", "STATE", "FROM", "TO"])?;
+    row(output, HEADING, ["FIRST POSITION", "OCTETS", "MESSAGES", "STATE", "FROM", "TO"])?;
     for SegmentSummary { base, end, state } in segments {
         let octets = (end.0 - base.0).to_string();
         let base = base.to_string();
@@ -39,10 +41,10 @@ fn write_table(segments: &[SegmentSummary], output: &mut dyn Write) -> std::io::
                     Some((first, last)) => [rfc3339(*first), rfc3339(*last)],
                     None => [String::new(), String::new()],
                 };
-                row(output, [&base, &octets, &records.to_string(), "sealed", &from, &to])?;
+                row(output, GOOD, [&base, &octets, &records.to_string(), "sealed", &from, &to])?;
             }
-            SegmentState::Open => row(output, [&base, &octets, "-", "open", "", ""])?,
-            SegmentState::Damaged(_) => row(output, [&base, &octets, "-", "damaged", "", ""])?,
+            SegmentState::Open => row(output, ASIDE, [&base, &octets, "-", "open", "", ""])?,
+            SegmentState::Damaged(_) => row(output, BAD, [&base, &octets, "-", "damaged", "", ""])?,
         }
     }
     Ok(())

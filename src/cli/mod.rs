@@ -2,13 +2,21 @@
 //!
 //! Exit codes are those of sysexits(3) where a command does not say otherwise.
 
+mod filter;
 mod log_cat;
 pub mod log_command;
+mod log_find;
 mod log_formats;
 mod log_get;
 mod log_ls;
+mod log_stat;
+mod log_tail;
 mod log_verify;
+mod progress;
+mod range;
+pub mod screen;
 pub mod serve;
+mod statistics;
 pub mod units;
 
 use std::ffi::OsString;

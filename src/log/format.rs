@@ -103,6 +103,16 @@ impl RecordHeader {
         total_len(u64::from(self.envelope_len), self.body_len)
     }
 
+    /// The position behind the record; `None` when it passes 2^64.
+    pub(crate) fn end(&self) -> Option<Lsn> {
+        self.lsn.0.checked_add(self.total_len()?).map(Lsn)
+    }
+
+    /// Octets from the first of the header to the last of the header section; `None` when they pass 2^64.
+    pub(crate) fn head_len(&self) -> Option<u64> {
+        (RECORD_HEADER_LEN as u64 + u64::from(self.envelope_len)).checked_add(self.header_section_len)
+    }
+
     /// The header's octets, for a segment.
     ///
     /// # Panics
@@ -190,6 +200,11 @@ pub(crate) fn encode_end(header: &RecordHeader, frames: &mut Vec<u8>) {
     frames.extend_from_slice(&total.to_le_bytes());
 }
 
+/// The total length an end mark tells; `None` when it is none.
+pub(crate) fn total_at_end(mark: &[u8; END_MARK_LEN]) -> Option<u64> {
+    mark.starts_with(END_MAGIC).then(|| u64_at(mark, END_MAGIC.len()))
+}
+
 fn padding_len(header: &RecordHeader) -> usize {
     let contents = RECORD_HEADER_LEN as u64 + u64::from(header.envelope_len) + header.body_len;
     usize::try_from(contents.next_multiple_of(Lsn::ALIGNMENT) - contents).expect("padding is below 8 octets")
@@ -233,6 +248,21 @@ pub(crate) fn check_contents(header: &RecordHeader, record: &[u8]) -> Result<(),
         Err(ContentFlaw::HeaderSection)
     } else if record[body_end..end_mark_at].iter().any(|octet| *octet != 0) {
         Err(ContentFlaw::Padding)
+    } else {
+        Ok(())
+    }
+}
+
+/// Holds envelope and header section against the intact header in front of them: `head` is all three.
+///
+/// # Errors
+/// The first [`ContentFlaw`] found; fields of the envelope are not looked at here.
+pub(crate) fn check_head(header: &RecordHeader, head: &[u8]) -> Result<(), ContentFlaw> {
+    let (envelope, header_section) = head[RECORD_HEADER_LEN..].split_at(header.envelope_len as usize);
+    if crc32c(envelope) != header.envelope_crc {
+        Err(ContentFlaw::Envelope)
+    } else if crc32c(header_section) != header.header_section_crc {
+        Err(ContentFlaw::HeaderSection)
     } else {
         Ok(())
     }

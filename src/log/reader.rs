@@ -4,14 +4,26 @@
 //! acknowledged stays unseen. Without a writer everything intact is read, up to the torn tail. Octets that are no
 //! record are reported as [`Damage`] where the log was known to be durable, and stepped over without a word where
 //! they are what a torn batch left. Every checksum is held before a record is handed out. Never writes.
+//!
+//! [`Reader::next_entry`] reads whole messages. [`Reader::next_head`] reads all but the text behind the header
+//! section, where that alone tells a message: where what stands in the log was durable once. `reader/seek.rs` finds a
+//! place to begin at.
+
+mod part;
+mod seek;
 
 use std::collections::VecDeque;
 use std::io;
 
 use uuid::Uuid;
 
+use part::Part;
+pub use seek::Place;
+
 use super::damage::{Damage, DamageReason};
 use super::error::{FileError, ReadError};
+use super::head::Head;
+use super::position::read_position;
 use super::scan::{Record, SegmentScan, Step};
 use super::segment::{Footer, SegmentHeader, segment_name};
 use super::storage::{Storage, StorageFile};
@@ -20,22 +32,33 @@ use crate::message::{Lsn, Receipt, Timestamp};
 
 /// What a reader meets on its way.
 #[derive(Debug)]
-pub enum Entry {
+pub enum Entry<R = Record> {
     /// A message.
-    Record(Record),
+    Record(R),
     /// Something that cannot be read; the reader goes on behind it.
     Damage(Damage),
 }
 
 /// What became of the look for one record.
 #[derive(Debug)]
-pub enum Lookup {
+pub enum Lookup<R = Record> {
     /// Here it is.
-    Found(Record),
+    Found(R),
     /// No record begins there, or none that may be shown yet.
     NotFound,
     /// Something stands there that was a record once.
     Damaged(Damage),
+}
+
+impl<R> Lookup<R> {
+    /// The same with another value found.
+    pub fn map<T>(self, of: impl FnOnce(R) -> T) -> Lookup<T> {
+        match self {
+            Self::Found(found) => Lookup::Found(of(found)),
+            Self::NotFound => Lookup::NotFound,
+            Self::Damaged(damage) => Lookup::Damaged(damage),
+        }
+    }
 }
 
 /// Reads one log.
@@ -64,6 +87,8 @@ struct Current<F> {
     durable: Option<Lsn>,
     records: u64,
     damaged: bool,
+    /// Not every record of it was passed, so that their number tells nothing.
+    partly: bool,
 }
 
 /// What is known of the segment before.
@@ -107,6 +132,19 @@ impl<S: Storage> Reader<S> {
         }
     }
 
+    /// Whether the position file tells of something new since the last look. Cheap enough to be asked many times a
+    /// second: one small file is read. What a writer that was killed left behind comes without this news.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn has_news(&self) -> Result<bool, ReadError> {
+        let slot = read_position(&self.storage)?;
+        Ok(match self.view.bound {
+            Bound::Visible(visible) => slot.is_some_and(|slot| slot.visible != visible),
+            Bound::Tail(seen) => slot != seen,
+        })
+    }
+
     /// Whether the directory holds anything of a log: a lock, a position file or a segment.
     #[must_use]
     pub fn finds_log(&self) -> bool {
@@ -118,6 +156,19 @@ impl<S: Storage> Reader<S> {
     /// # Errors
     /// [`ReadError`]; an I/O error is never taken for the end.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, ReadError> {
+        self.next_part()
+    }
+
+    /// As [`Reader::next_entry`], without the text behind each header section: where it need not be read to know
+    /// that there is a message, it is not, and damage in it is not seen. [`Reader::whole`] fetches it.
+    ///
+    /// # Errors
+    /// As [`Reader::next_entry`].
+    pub fn next_head(&mut self) -> Result<Option<Entry<Head>>, ReadError> {
+        self.next_part()
+    }
+
+    fn next_part<R: Part>(&mut self) -> Result<Option<Entry<R>>, ReadError> {
         loop {
             if let Some(damage) = self.pending.pop_front() {
                 return Ok(Some(Entry::Damage(damage)));
@@ -130,9 +181,9 @@ impl<S: Storage> Reader<S> {
                 }
                 continue;
             };
-            match current.scan.step(current.at, current.limit)? {
+            match R::step(current, current.at)? {
                 Step::Record(record) => {
-                    current.at = record.end;
+                    current.at = record.end();
                     current.records += 1;
                     return Ok(Some(Entry::Record(record)));
                 }
@@ -156,6 +207,18 @@ impl<S: Storage> Reader<S> {
     /// # Errors
     /// As [`Reader::next_entry`].
     pub fn get(&self, receipt: Receipt) -> Result<Lookup, ReadError> {
+        self.look_up(receipt)
+    }
+
+    /// The head of the record a receipt names, which may be intact where the rest of the body is not.
+    ///
+    /// # Errors
+    /// As [`Reader::next_entry`].
+    pub fn get_head(&self, receipt: Receipt) -> Result<Lookup<Head>, ReadError> {
+        self.look_up(receipt)
+    }
+
+    fn look_up<R: Part>(&self, receipt: Receipt) -> Result<Lookup<R>, ReadError> {
         let Receipt { partition, lsn } = receipt;
         if self.view.hides(lsn) {
             return Ok(Lookup::NotFound);
@@ -171,19 +234,19 @@ impl<S: Storage> Reader<S> {
         }
         if lsn >= current.scan.header.first_record()
             && current.scan.has_record_header(lsn, current.limit)?
-            && let Step::Record(record) = current.scan.step(lsn, current.limit)?
+            && let Step::Record(record) = R::step(&mut current, lsn)?
         {
             return Ok(Lookup::Found(record));
         }
         // Walk the segment to learn whether this was a record once.
         let mut walk = Self::with_view(self.storage.clone(), self.view.clone());
         walk.current = Some(current);
-        while let Some(entry) = walk.next_entry()? {
+        while let Some(entry) = walk.next_part::<R>()? {
             match entry {
                 Entry::Damage(damage) if (damage.from..damage.to).contains(&lsn) => {
                     return Ok(Lookup::Damaged(damage));
                 }
-                Entry::Record(record) if record.end > lsn => break,
+                Entry::Record(record) if record.end() > lsn => break,
                 Entry::Damage(_) | Entry::Record(_) => {}
             }
         }
@@ -252,7 +315,7 @@ impl<S: Storage> Reader<S> {
     /// Leaves the current segment at its footer, or where the footer should be.
     fn leave(&mut self, footer: Option<Footer>) {
         let Some(current) = self.current.take() else { return };
-        let Current { at, records, damaged, .. } = current;
+        let Current { at, records, damaged, partly, .. } = current;
         let SegmentHeader { base, log, id, .. } = current.scan.header;
         let segment = current.scan.name;
         let end = match footer {
@@ -262,7 +325,7 @@ impl<S: Storage> Reader<S> {
                 footer.next_base
             }
             Some(footer) => {
-                if records != footer.records && !damaged {
+                if records != footer.records && !damaged && !partly {
                     let reason = DamageReason::RecordsMissing;
                     self.pending.push_back(Damage { segment, from: base, to: at, reason });
                 }
@@ -358,8 +421,16 @@ fn open_segment<S: Storage>(
 impl<F: StorageFile> Current<F> {
     fn new(scan: SegmentScan<F>, view: &View) -> Result<Self, ReadError> {
         let at = scan.header.first_record();
-        let mut current =
-            Self { scan, at, limit: at, limit_is_visible: false, durable: None, records: 0, damaged: false };
+        let mut current = Self {
+            scan,
+            at,
+            limit: at,
+            limit_is_visible: false,
+            durable: None,
+            records: 0,
+            damaged: false,
+            partly: false,
+        };
         current.bound(view)?;
         Ok(current)
     }

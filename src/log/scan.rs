@@ -2,14 +2,19 @@
 //!
 //! Recovery and readers both see a segment through [`SegmentScan::step`], so that they agree on what a record is.
 //! It judges octets only: whether flawed octets are damage, the remains of a torn batch or the end of the log is
-//! for the caller to say. Reads ahead in one buffer that is used again, never past the limit it is given.
+//! for the caller to say. Reads ahead in one buffer that is used again, never past the limit it is given: far where
+//! every octet is wanted, little in [`SegmentScan::step_head`], which passes over bodies.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::error::{FileError, ReadError};
-use super::format::{ContentFlaw, HeaderFlaw, RECORD_HEADER_LEN, RECORD_MAGIC, RecordHeader, check_contents};
+use super::format::{
+    ContentFlaw, END_MARK_LEN, HeaderFlaw, RECORD_HEADER_LEN, RECORD_MAGIC, RecordHeader, check_contents,
+    check_head, total_at_end,
+};
+use super::head::Head;
 use super::segment::{
     FOOTER_LEN, FOOTER_MAGIC, Footer, SEGMENT_HEADER_LEN, SegmentHeader, SegmentHeaderFlaw, segment_name,
 };
@@ -18,6 +23,8 @@ use crate::message::{Envelope, Lsn, Receipt, Timestamp};
 
 /// Octets read at once.
 const READ_AHEAD: usize = 256 * 1024;
+/// Octets read at once where bodies are passed over: header, envelope and header section of most messages.
+const HEAD_READ_AHEAD: usize = 16 * 1024;
 /// Octets enough to tell whether a record or a footer begins: the longer of their fixed parts.
 const PROBE_LEN: usize = if FOOTER_LEN > RECORD_HEADER_LEN { FOOTER_LEN } else { RECORD_HEADER_LEN };
 
@@ -53,10 +60,26 @@ pub enum RecordFlaw {
     Contents(ContentFlaw),
 }
 
+impl Record {
+    /// All but the text behind the header section.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        Head {
+            receipt: self.receipt,
+            sequence: self.sequence,
+            received_at: self.received_at,
+            envelope: self.envelope.clone(),
+            header_section: self.body.slice(..self.header_section_len),
+            body_len: self.body.len() as u64,
+            end: self.end,
+        }
+    }
+}
+
 /// What stands at a position.
 #[derive(Debug)]
-pub(crate) enum Step {
-    Record(Record),
+pub(crate) enum Step<R = Record> {
+    Record(R),
     Footer(Footer),
     /// No record; the next place to look is `end`. With `to_limit` nothing intact stands behind it.
     Flawed {
@@ -129,21 +152,44 @@ impl<F: StorageFile> SegmentScan<F> {
 
     /// Looks at `at` and takes nothing from `limit` on into account.
     pub(crate) fn step(&mut self, at: Lsn, limit: Lsn) -> Result<Step, ReadError> {
+        self.step_by(at, limit, READ_AHEAD, Self::record)
+    }
+
+    /// As [`SegmentScan::step`], but of a record only header, envelope and header section are read and held against
+    /// their checksums. What was never whole may pass for a record here: for octets that were durable once.
+    pub(crate) fn step_head(&mut self, at: Lsn, limit: Lsn) -> Result<Step<Head>, ReadError> {
+        self.step_by(at, limit, HEAD_READ_AHEAD, Self::head)
+    }
+
+    fn step_by<R>(
+        &mut self,
+        at: Lsn,
+        limit: Lsn,
+        read_ahead: usize,
+        read: fn(&mut Self, &RecordHeader, Lsn) -> Result<Step<R>, ReadError>,
+    ) -> Result<Step<R>, ReadError> {
         if at >= limit {
             return Ok(Step::End);
         }
         let id = self.header.id;
-        let probe = self.octets(at, PROBE_LEN, limit)?;
+        let probe = self.octets_ahead(at, PROBE_LEN, limit, read_ahead)?;
         if let Some(footer) = Footer::decode(probe, id, at) {
             return Ok(Step::Footer(footer));
         }
         match RecordHeader::decode(probe, id, at) {
-            Ok(header) => self.record(&header, limit),
+            Ok(header) => {
+                let total = header.total_len().expect("checked when the header was decoded");
+                if total > limit.0 - header.lsn.0 {
+                    let flaw = RecordFlaw::Contents(ContentFlaw::CutShort);
+                    return Ok(Step::Flawed { flaw, end: limit, to_limit: true });
+                }
+                read(self, &header, limit)
+            }
             Err(HeaderFlaw::Newer(version)) => {
                 Err(ReadError::NewerFormat { file: self.name.clone(), version })
             }
             Err(HeaderFlaw::Invalid) => {
-                let next = self.find_intact(at.advanced(Lsn::ALIGNMENT), limit)?;
+                let next = self.find_intact(at.advanced(Lsn::ALIGNMENT), limit, READ_AHEAD)?;
                 Ok(Step::Flawed {
                     flaw: RecordFlaw::Header,
                     end: next.unwrap_or(limit),
@@ -153,19 +199,12 @@ impl<F: StorageFile> SegmentScan<F> {
         }
     }
 
-    /// The record behind an intact header. The header's length can be trusted, so a damaged record hides no other.
+    /// The record behind an intact header, which ends at or below the limit. The header's length can be trusted, so
+    /// a damaged record hides no other.
     fn record(&mut self, header: &RecordHeader, limit: Lsn) -> Result<Step, ReadError> {
-        let total = header.total_len().expect("checked when the header was decoded");
-        if total > limit.0 - header.lsn.0 {
-            return Ok(Step::Flawed {
-                flaw: RecordFlaw::Contents(ContentFlaw::CutShort),
-                end: limit,
-                to_limit: true,
-            });
-        }
-        let end = header.lsn.advanced(total);
+        let end = header.end().expect("the limit is not lower");
         let partition = self.header.partition;
-        let total = usize::try_from(total).expect("a record in a file fits the address space");
+        let total = usize::try_from(end.0 - header.lsn.0).expect("a record in a file fits the address space");
         let octets = self.octets(header.lsn, total, limit)?;
         let checked = if octets.len() == total {
             check_contents(header, octets).and_then(|()| envelope_and_body(header, octets))
@@ -192,13 +231,63 @@ impl<F: StorageFile> SegmentScan<F> {
         }))
     }
 
+    /// The head behind an intact header; as [`SegmentScan::record`].
+    fn head(&mut self, header: &RecordHeader, limit: Lsn) -> Result<Step<Head>, ReadError> {
+        let end = header.end().expect("the limit is not lower");
+        let partition = self.header.partition;
+        let len = header.head_len().and_then(|len| usize::try_from(len).ok());
+        let len = len.expect("no longer than the record, which fits the address space");
+        let octets = self.octets_ahead(header.lsn, len, limit, HEAD_READ_AHEAD)?;
+        let checked = match octets.get(..len) {
+            Some(octets) => {
+                check_head(header, octets).and_then(|()| Head::new(header, octets, partition, end))
+            }
+            None => Err(ContentFlaw::CutShort),
+        };
+        let flawed = |flaw| Step::Flawed { flaw: RecordFlaw::Contents(flaw), end, to_limit: end == limit };
+        Ok(checked.map_or_else(flawed, Step::Record))
+    }
+
+    /// The header of the record that ends at a position; `None` when none that is intact ends there. Reads nothing
+    /// ahead.
+    pub(crate) fn header_before(&mut self, end: Lsn) -> Result<Option<RecordHeader>, ReadError> {
+        let Some(mark_at) = end.0.checked_sub(END_MARK_LEN as u64).map(Lsn) else { return Ok(None) };
+        let mut mark = [0; END_MARK_LEN];
+        let mut octets = [0; RECORD_HEADER_LEN];
+        if mark_at < self.header.first_record() || !self.fill(&mut mark, mark_at)? {
+            return Ok(None);
+        }
+        let begin = total_at_end(&mark).and_then(|total| end.0.checked_sub(total)).map(Lsn);
+        let Some(begin) = begin.filter(|begin| *begin >= self.header.first_record()) else { return Ok(None) };
+        if !self.fill(&mut octets, begin)? {
+            return Ok(None);
+        }
+        let header = RecordHeader::decode(&octets, self.header.id, begin).ok();
+        Ok(header.filter(|header| header.end() == Some(end)))
+    }
+
+    /// Fills a buffer with the octets at a position; false when the file ends before.
+    fn fill(&self, buffer: &mut [u8], at: Lsn) -> Result<bool, ReadError> {
+        let read = read_full_at(&self.file, buffer, at.0 - self.header.base.0)
+            .map_err(|cause| FileError::new("read", &self.name, cause))?;
+        Ok(read == buffer.len())
+    }
+
+    /// The first intact record header that stands between two positions, and whole below the second.
+    pub(crate) fn header_from(&mut self, from: Lsn, to: Lsn) -> Result<Option<RecordHeader>, ReadError> {
+        let id = self.header.id;
+        let Some(at) = self.find_intact(from, to, HEAD_READ_AHEAD)? else { return Ok(None) };
+        let octets = self.octets_ahead(at, RECORD_HEADER_LEN, to, HEAD_READ_AHEAD)?;
+        Ok(RecordHeader::decode(octets, id, at).ok())
+    }
+
     /// The first place from `from` on where an intact record header or footer stands. Reads every octet about once,
     /// whatever stands there: a sender may fill a message with magics.
-    fn find_intact(&mut self, from: Lsn, limit: Lsn) -> Result<Option<Lsn>, ReadError> {
+    fn find_intact(&mut self, from: Lsn, limit: Lsn, read_ahead: usize) -> Result<Option<Lsn>, ReadError> {
         let id = self.header.id;
         let mut at = from;
         while at < limit {
-            let octets = self.octets_ahead(at, PROBE_LEN, limit)?;
+            let octets = self.octets_ahead(at, PROBE_LEN, limit, read_ahead)?;
             if let Some(offset) = first_mark(octets, id, at) {
                 return Ok(Some(at.advanced(offset as u64)));
             }
@@ -236,13 +325,19 @@ impl<F: StorageFile> SegmentScan<F> {
 
     /// At most `len` octets at a position, fewer where limit or file end: a view into the read-ahead buffer.
     pub(crate) fn octets(&mut self, at: Lsn, len: usize, limit: Lsn) -> Result<&[u8], ReadError> {
-        let octets = self.octets_ahead(at, len, limit)?;
+        let octets = self.octets_ahead(at, len, limit, READ_AHEAD)?;
         Ok(&octets[..len.min(octets.len())])
     }
 
-    /// All octets held from a position to the limit. Reads only when fewer than `len` are held; fewer are given
-    /// where limit or file end.
-    fn octets_ahead(&mut self, at: Lsn, len: usize, limit: Lsn) -> Result<&[u8], ReadError> {
+    /// All octets held from a position to the limit. Reads only when fewer than `len` are held, and then
+    /// `read_ahead` at once; fewer are given where limit or file end.
+    fn octets_ahead(
+        &mut self,
+        at: Lsn,
+        len: usize,
+        limit: Lsn,
+        read_ahead: usize,
+    ) -> Result<&[u8], ReadError> {
         let room = usize::try_from(limit.0.saturating_sub(at.0)).unwrap_or(usize::MAX);
         let len = len.min(room);
         let offset = at.0 - self.header.base.0;
@@ -250,7 +345,7 @@ impl<F: StorageFile> SegmentScan<F> {
             && offset + len as u64 <= self.window_at + self.window.len() as u64
             && !self.window.is_empty();
         if !held {
-            self.window.resize(len.max(READ_AHEAD).min(room), 0);
+            self.window.resize(len.max(read_ahead).min(room), 0);
             self.window_at = offset;
             let read = read_full_at(&self.file, &mut self.window, offset);
             self.window.truncate(*read.as_ref().unwrap_or(&0));

@@ -12,6 +12,7 @@ mod reading;
 mod readme;
 mod real_mail;
 mod reload;
+mod searching;
 mod shutdown;
 mod startup;
 

@@ -19,8 +19,16 @@ use crate::{MAILRACE, directory, log, log_of, setup};
 /// A user who owns nothing.
 const NOBODY: u32 = 65534;
 /// Each command with the exit code that says that there is nothing to read.
-const EVERY_COMMAND: [(&str, &[&str], i32); 4] =
-    [("cat", &[], 66), ("ls", &[], 66), ("get", &["0@4096"], 66), ("verify", &[], 2)];
+const EVERY_COMMAND: [(&str, &[&str], i32); 8] = [
+    ("cat", &[], 66),
+    ("ls", &[], 66),
+    ("get", &["0@4096"], 66),
+    ("tail", &[], 66),
+    ("tail", &["-f"], 66),
+    ("find", &[], 66),
+    ("stat", &[], 66),
+    ("verify", &[], 2),
+];
 
 fn send(server: &Server, texts: &[&[u8]]) -> Vec<String> {
     let mut client = Conversation::hello(server.address()).expect("a connection");
@@ -174,7 +182,7 @@ fn a_log_without_messages_is_a_log() {
     let server = setup(&directory).start();
     let data_dir = server.data_dir().to_owned();
     let check = |left: &str| {
-        for subcommand in ["cat", "ls", "verify"] {
+        for subcommand in ["cat", "ls", "tail", "find", "stat", "verify"] {
             let finished = log(&data_dir).run(subcommand, &[]);
             assert_eq!((finished.code(), finished.stderr.as_str()), (0, ""), "{subcommand} {left}");
         }
@@ -248,7 +256,9 @@ fn reading_changes_nothing_in_the_directory() {
         log(&data_dir).cat();
         log(&data_dir).get(&receipts[0]);
         log(&data_dir).assert_intact();
-        log(&data_dir).run("ls", &[]).expect_success();
+        for subcommand in ["ls", "tail", "find", "stat"] {
+            log(&data_dir).run(subcommand, &[]).expect_success();
+        }
     };
     let running = files(&data_dir);
     read_all();
@@ -302,7 +312,7 @@ fn damage_is_stepped_over_and_named_and_never_shown() {
 }
 
 /// Turns one bit where `needle` stands in a segment.
-fn damage(data_dir: &Path, needle: &[u8]) {
+pub(crate) fn damage(data_dir: &Path, needle: &[u8]) {
     for path in files(data_dir).into_keys().filter(|path| path.ends_with(".segment")) {
         let mut octets = fs::read(&path).expect("readable");
         if let Some(at) = octets.windows(needle.len()).position(|window| window == needle) {

@@ -4,6 +4,7 @@ mod faulty;
 mod losses;
 mod reading;
 mod recovery;
+mod seeking;
 mod space;
 mod world;
 mod writing;
