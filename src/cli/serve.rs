@@ -16,7 +16,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-use super::{exit, units};
+use super::settings::Sources;
+use super::{exit, units, welcome};
 use crate::commit::Gather;
 use crate::config::{
     self, BatchLimits, Config, ConfigError, ConnectionLimits, Cores, DriverChoice, Durability, QueueBounds,
@@ -30,80 +31,83 @@ use crate::smtp::BareLf;
 /// The options of `mailrace serve`.
 #[derive(Debug, Args)]
 pub struct ServeArguments {
+    /// File of settings, in TOML: each other option by its long name
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Address and port to listen on; repeat it for several. An IPv6 wildcard takes IPv4 as well
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:2525", value_parser = listen_address)]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:2525", value_parser = listen_address, help_heading = "Network")]
     listen: Vec<SocketAddr>,
     /// Directory of the log; made if it is not there
-    #[arg(long, value_name = "DIR", default_value = "./mailrace-data")]
+    #[arg(long, value_name = "DIR", default_value = "./mailrace-data", help_heading = "Log")]
     data_dir: PathBuf,
     /// Name to greet with [default: this machine's]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Network")]
     hostname: Option<String>,
     /// Domain to take mail for; repeat it for several [default: any]
-    #[arg(long, value_name = "DOMAIN", conflicts_with = "accept_any")]
+    #[arg(long, value_name = "DOMAIN", conflicts_with = "accept_any", help_heading = "Recipients")]
     domain: Vec<String>,
     /// File of the mailboxes to take mail for, one a line [default: any]
-    #[arg(long, value_name = "FILE", conflicts_with = "accept_any")]
+    #[arg(long, value_name = "FILE", conflicts_with = "accept_any", help_heading = "Recipients")]
     recipients: Option<PathBuf>,
     /// Take mail for any recipient on addresses that other machines can reach
-    #[arg(long)]
+    #[arg(long, help_heading = "Recipients")]
     accept_any: bool,
     /// Cores to pin one shard each to: all, a count, or a list such as 0,2-5 (3-3 for core 3 alone)
-    #[arg(long, value_name = "LIST|N|all", default_value = "all", value_parser = units::cores)]
+    #[arg(long, value_name = "LIST|N|all", default_value = "all", value_parser = units::cores, help_heading = "Tuning")]
     cores: Cores,
     /// Largest message text, dots unstuffed
-    #[arg(long, value_name = "SIZE", default_value = "25MiB", value_parser = size_in_memory)]
+    #[arg(long, value_name = "SIZE", default_value = "25MiB", value_parser = size_in_memory, help_heading = "Limits")]
     max_message_size: usize,
     /// Recipients in one transaction; one more is answered 452
-    #[arg(long, value_name = "N", default_value_t = Limits::default().recipients_max)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().recipients_max, help_heading = "Limits")]
     max_recipients: usize,
     /// Octets of a command line, CR LF included
-    #[arg(long, value_name = "SIZE", default_value = "2048B", value_parser = size_in_memory)]
+    #[arg(long, value_name = "SIZE", default_value = "2048B", value_parser = size_in_memory, help_heading = "Limits")]
     max_command_line: usize,
     /// Refused commands in one session before it is ended with 421
-    #[arg(long, value_name = "N", default_value_t = Limits::default().bad_commands_max)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().bad_commands_max, help_heading = "Limits")]
     max_bad_commands: u32,
     /// Open connections, of all cores; one more is answered 421. Lowered to what the descriptor limit allows
-    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().connections_max)]
+    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().connections_max, help_heading = "Limits")]
     max_connections: usize,
     /// Messages of one connection that wait to be stored before we stop reading from it
-    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().pipelined_max)]
+    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().pipelined_max, help_heading = "Limits")]
     max_pipelined: usize,
     /// How long a client may say nothing, or leave our replies unread, before it gets 421
-    #[arg(long, value_name = "TIME", default_value = "300s", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "300s", value_parser = units::duration, help_heading = "Limits")]
     idle_timeout: Duration,
     /// How long running transactions may take to finish after SIGTERM
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::duration, help_heading = "Limits")]
     drain_timeout: Duration,
     /// Size of one segment file; a larger message gets a segment of its own
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::size)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::size, help_heading = "Log")]
     segment_size: u64,
     /// When to answer 250: after an fdatasync, after a write to the page cache, or at once, keeping nothing
-    #[arg(long, value_enum, default_value_t = Durability::Sync)]
+    #[arg(long, value_enum, default_value_t = Durability::Sync, help_heading = "Log")]
     durability: Durability,
     /// How long a batch waits for more messages before it is written; auto: 500us while that saves syncs
-    #[arg(long, value_name = "TIME|auto", default_value = "auto", value_parser = units::gather)]
+    #[arg(long, value_name = "TIME|auto", default_value = "auto", value_parser = units::gather, help_heading = "Tuning")]
     commit_delay: Gather,
     /// Messages in one batch, which shares one write and one sync
-    #[arg(long, value_name = "N", default_value_t = BatchLimits::default().messages_max)]
+    #[arg(long, value_name = "N", default_value_t = BatchLimits::default().messages_max, help_heading = "Tuning")]
     max_batch_messages: usize,
     /// Octets in one batch, give or take one message
-    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = size_in_memory)]
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = size_in_memory, help_heading = "Tuning")]
     max_batch_bytes: usize,
     /// Messages waiting to be written, of all cores; then no more is read until there is room
-    #[arg(long, value_name = "N", default_value_t = QueueBounds::default().messages_max)]
+    #[arg(long, value_name = "N", default_value_t = QueueBounds::default().messages_max, help_heading = "Limits")]
     queue_messages: usize,
     /// Octets of messages waiting to be written, of all cores
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size_in_memory)]
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size_in_memory, help_heading = "Limits")]
     queue_bytes: usize,
     /// Messages of one core that are handed over and not yet answered
-    #[arg(long, value_name = "N", default_value_t = QueueBounds::default().in_flight_max)]
+    #[arg(long, value_name = "N", default_value_t = QueueBounds::default().in_flight_max, help_heading = "Limits")]
     max_in_flight: usize,
     /// What to do with a message that holds a CR or LF by itself
-    #[arg(long, value_enum, default_value_t = BareLfChoice::Reject)]
+    #[arg(long, value_enum, default_value_t = BareLfChoice::Reject, help_heading = "Limits")]
     bare_lf: BareLfChoice,
     /// Driver of the event loops
-    #[arg(long, value_enum, default_value_t = DriverChoice::Auto)]
+    #[arg(long, value_enum, default_value_t = DriverChoice::Auto, help_heading = "Tuning")]
     driver: DriverChoice,
 }
 
@@ -168,10 +172,10 @@ impl ServeArguments {
 
 /// Serves until a signal or a failure ends it; returns the exit code.
 #[must_use]
-pub fn run(arguments: &ServeArguments) -> ExitCode {
-    let mut config = match arguments.config() {
+pub fn run(sources: &Sources) -> ExitCode {
+    let mut config = match sources.config() {
         Ok(config) => config,
-        Err(error) => return refused(&error, config_exit_code(&error)),
+        Err(error) => return refused(&error, error.exit_code()),
     };
     fit_connections_to_descriptors(&mut config);
     // From the start on: recovery of a large log must not make the process deaf.
@@ -187,6 +191,7 @@ pub fn run(arguments: &ServeArguments) -> ExitCode {
     // signals, which lives as long as the process.
     let _ = started.send(server.drain_handle());
     server.ready_event().emit();
+    welcome::greet(&server);
     let stopped = server.wait();
     stopped.event.emit();
     ExitCode::from(stopped.exit_code)
@@ -227,7 +232,7 @@ const DESCRIPTORS_PER_SHARD: u64 = 8;
 const DESCRIPTORS_PER_LISTENER: u64 = 3;
 
 /// Raises the soft limit of descriptors to the hard one and lowers `--max-connections` to what fits.
-fn fit_connections_to_descriptors(config: &mut Config) {
+pub(super) fn fit_connections_to_descriptors(config: &mut Config) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current = match setrlimit(Resource::Nofile, raised) {
@@ -245,12 +250,12 @@ fn fit_connections_to_descriptors(config: &mut Config) {
     }
 }
 
-fn refused(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+pub(super) fn refused(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
     eprintln!("mailrace: {error}");
     ExitCode::from(code)
 }
 
-fn config_exit_code(error: &ConfigError) -> u8 {
+pub(super) fn config_exit_code(error: &ConfigError) -> u8 {
     match error {
         ConfigError::ListUnreadable(_, error) if error.kind() == ErrorKind::PermissionDenied => {
             exit::NO_PERMISSION
