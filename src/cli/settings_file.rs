@@ -229,7 +229,7 @@ mod tests {
             ("segment-size = 64MiB", (1, 16), "segment-size = \"64MiB\""),
             ("durability = sync # fast", (1, 14), "durability = \"sync\""),
             ("listen = \n", (1, 10), "listen has no value"),
-            ("listen = [\"127.0.0.1:25\"\n", (1, 26), "not TOML"),
+            ("listen = [\"127.0.0.1:25\"\n", (1, 25), "not TOML"),
             ("cores = 1\ncores = 2", (2, 1), "duplicate"),
         ];
         for (text, (line, column), words) in table {
