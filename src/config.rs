@@ -154,7 +154,7 @@ impl fmt::Display for ConfigError {
         match self {
             Self::OpenSink(address) => write!(
                 f,
-                "{address} can be reached from other machines, and any recipient would be accepted there: say for \
+                "--listen {address} can be reached from other machines, and any recipient would be accepted there: say for \
                  whom mail is taken with --domain or --recipients, or ask for it with --accept-any"
             ),
             Self::Cores { refused, allowed } if refused.is_empty() => {

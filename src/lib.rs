@@ -38,7 +38,8 @@
 //!   Names `message`, `handoff`, `log`, `observe`.
 //! - [`server`]: wires storage, commit thread, shards, reload and shutdown.
 //! - [`config`]: the layers' options composed; parsed once, impossible to hold invalid.
-//! - [`cli`]: one file per subcommand: arguments to a call, a table or a stream of output.
+//! - [`cli`]: one file per subcommand: arguments to a call, a table or a stream of output. What `serve` can be told
+//!   is one table there, as clap holds it; keys of the file, variables, help, manual and completions follow from it.
 //!
 //! # Words
 //!

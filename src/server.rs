@@ -71,7 +71,13 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DataDir(path, error) => {
-                write!(f, "data directory {}: {error}: name another with --data-dir", path.display())
+                let advice = match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        "let this user write there, or name another with --data-dir"
+                    }
+                    _ => "name another with --data-dir",
+                };
+                write!(f, "data directory {}: {error}: {advice}", path.display())
             }
             Self::Log(path, error @ OpenError::Locked) => {
                 write!(
@@ -80,9 +86,24 @@ impl fmt::Display for StartError {
                     path.display()
                 )
             }
+            Self::Log(path, OpenError::File(error)) => {
+                let advice = match error.cause.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        "run as the user who owns the log, or give it to this one"
+                    }
+                    _ if error.is_no_space() => "make room, or name a directory elsewhere with --data-dir",
+                    _ => "look at the kernel's log, and at what mailrace log verify says",
+                };
+                write!(f, "data directory {}: {error}: {advice}", path.display())
+            }
             Self::Log(path, error) => write!(f, "data directory {}: {error}", path.display()),
             Self::Bind(error) => error.fmt(f),
-            Self::System(error) => write!(f, "the system refused a descriptor or a thread: {error}"),
+            Self::System(error) => {
+                write!(
+                    f,
+                    "the system refused a descriptor or a thread: {error}; raise its limits (ulimit -n, -u)"
+                )
+            }
             Self::Shard(error) => error.fmt(f),
         }
     }
@@ -145,6 +166,12 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The settings it runs with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// What each shard has counted so far.

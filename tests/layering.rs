@@ -31,6 +31,8 @@ const EVERY_CRATE: &[&str] = &[
     "base64",
     "bytes",
     "clap",
+    "clap_complete",
+    "clap_mangen",
     "core_affinity",
     "crc_fast",
     "crossbeam_channel",
@@ -49,6 +51,8 @@ const EVERY_CRATE: &[&str] = &[
     "serde_json",
     "signal_hook",
     "socket2",
+    "strsim",
+    "toml",
     "uuid",
 ];
 

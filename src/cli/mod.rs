@@ -2,6 +2,8 @@
 //!
 //! Exit codes are those of sysexits(3) where a command does not say otherwise.
 
+pub mod check;
+mod completions;
 mod filter;
 mod log_cat;
 pub mod log_command;
@@ -12,17 +14,26 @@ mod log_ls;
 mod log_stat;
 mod log_tail;
 mod log_verify;
+pub mod manual;
+pub mod options;
 mod progress;
 mod range;
 pub mod screen;
 pub mod serve;
+pub mod settings;
+pub mod settings_error;
+pub mod settings_file;
 mod statistics;
 pub mod units;
+mod welcome;
 
 use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use settings::Sources;
 
 /// The exit codes of sysexits(3) that are used here.
 pub mod exit {
@@ -64,16 +75,43 @@ pub struct Cli {
 pub enum Command {
     /// Take mail in over SMTP and store it in the log.
     Serve(Box<serve::ServeArguments>),
+    /// Print the settings `serve` would have, and where each comes from, or what is wrong with them.
+    Check(Box<serve::ServeArguments>),
     /// Read the log, beside a running server or without one.
     #[command(subcommand)]
     Log(log_command::LogCommand),
+    /// Print a script that completes commands and options in a shell.
+    Completions(completions::CompletionsArguments),
+    /// Print a manual page, or write all of them.
+    Man(manual::ManArguments),
 }
 
-/// Parses `arguments` (the program's name first) and runs what they say.
+/// What stands below the options of `serve` and `check`.
+const SETTINGS_HELP: &str = "\
+Each option may also stand in a file, as in max-connections = 500, and in the environment, as in \
+MAILRACE_MAX_CONNECTIONS=500 (a list with commas). The environment is stronger than the file, and a flag is stronger \
+than both. mailrace check prints what holds and why.";
+
+/// The whole command line. Beyond [`Cli`] its switches can be turned off again: `--accept-any=false`.
+#[must_use]
+pub fn command() -> clap::Command {
+    let settings = |command: clap::Command| command.mut_args(options::with_values).after_help(SETTINGS_HELP);
+    Cli::command().mut_subcommand("serve", settings).mut_subcommand("check", settings)
+}
+
+/// Parses `arguments` (the program's name first) and runs what they say; without any it says what can be done.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match Cli::try_parse_from(arguments) {
-        Ok(Cli { command: Command::Serve(arguments) }) => serve::run(&arguments),
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.len() <= 1 {
+        return welcome::run();
+    }
+    let matches = command().try_get_matches_from(&arguments);
+    match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(Cli { command: Command::Serve(_) }) => serve::run(&Sources::of_process(arguments)),
+        Ok(Cli { command: Command::Check(_) }) => check::run(&Sources::of_process(arguments)),
         Ok(Cli { command: Command::Log(command) }) => log_command::run(&command),
+        Ok(Cli { command: Command::Completions(arguments) }) => completions::run(&arguments),
+        Ok(Cli { command: Command::Man(arguments) }) => manual::run(&arguments),
         Err(error) => {
             // Nothing can be done when the terminal is gone.
             let _ = error.print();
@@ -82,14 +120,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Writes what a command has to say to standard output; a reader that has gone away is no error.
+fn print(text: &[u8]) -> ExitCode {
+    match std::io::stdout().lock().write_all(text) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("mailrace: cannot write the output: {error}");
+            ExitCode::from(exit::IO_ERROR)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

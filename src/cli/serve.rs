@@ -15,7 +15,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-use super::{exit, units};
+use super::settings::Sources;
+use super::settings_error::SettingsError;
+use super::{exit, units, welcome};
 use crate::commit::Gather;
 use crate::config::{
     self, BatchLimits, Config, ConfigError, ConnectionLimits, Cores, DriverChoice, Durability, QueueBounds,
@@ -29,83 +31,86 @@ use crate::smtp::BareLf;
 /// The options of `mailrace serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArguments {
+    /// File of settings, in TOML: each other option by its long name
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Address and port to listen on; repeat it for several. An IPv6 wildcard takes IPv4 as well
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:2525", value_parser = listen_address)]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:2525", value_parser = listen_address, help_heading = "Network")]
     listen: Vec<SocketAddr>,
     /// Directory of the log; made if it is not there
-    #[arg(long, value_name = "DIR", default_value = "./mailrace-data")]
+    #[arg(long, value_name = "DIR", default_value = "./mailrace-data", help_heading = "Log")]
     data_dir: PathBuf,
     /// Name to greet with [default: this machine's]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Network")]
     hostname: Option<String>,
     /// Domain to take mail for; repeat it for several. *.example.org is every subdomain [default: any]
-    #[arg(long, value_name = "DOMAIN", conflicts_with = "accept_any")]
+    #[arg(long, value_name = "DOMAIN", conflicts_with = "accept_any", help_heading = "Recipients")]
     domain: Vec<String>,
     /// File of the mailboxes to take mail for, one a line [default: any]
-    #[arg(long, value_name = "FILE", conflicts_with = "accept_any")]
+    #[arg(long, value_name = "FILE", conflicts_with = "accept_any", help_heading = "Recipients")]
     recipients: Option<PathBuf>,
     /// What parts user from tag in user+tag, which is then taken where user is listed [default: nothing]
-    #[arg(long, value_name = "CHAR", requires = "recipients", value_parser = subaddress_delimiter)]
+    #[arg(long, value_name = "CHAR", requires = "recipients", value_parser = subaddress_delimiter, help_heading = "Recipients")]
     subaddress: Option<u8>,
     /// Take mail for any recipient on addresses that other machines can reach
-    #[arg(long)]
+    #[arg(long, help_heading = "Recipients")]
     accept_any: bool,
     /// Cores to pin one shard each to: all, a count, or a list such as 0,2-5 (3-3 for core 3 alone)
-    #[arg(long, value_name = "LIST|N|all", default_value = "all", value_parser = units::cores)]
+    #[arg(long, value_name = "LIST|N|all", default_value = "all", value_parser = units::cores, help_heading = "Tuning")]
     cores: Cores,
     /// Largest message text, dots unstuffed
-    #[arg(long, value_name = "SIZE", default_value = "25MiB", value_parser = size_in_memory)]
+    #[arg(long, value_name = "SIZE", default_value = "25MiB", value_parser = size_in_memory, help_heading = "Limits")]
     max_message_size: usize,
     /// Recipients in one transaction; one more is answered 452
-    #[arg(long, value_name = "N", default_value_t = Limits::default().recipients_max)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().recipients_max, help_heading = "Limits")]
     max_recipients: usize,
     /// Octets of a command line, CR LF included
-    #[arg(long, value_name = "SIZE", default_value = "2048B", value_parser = size_in_memory)]
+    #[arg(long, value_name = "SIZE", default_value = "2048B", value_parser = size_in_memory, help_heading = "Limits")]
     max_command_line: usize,
     /// Refused commands in one session before it is ended with 421
-    #[arg(long, value_name = "N", default_value_t = Limits::default().bad_commands_max)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().bad_commands_max, help_heading = "Limits")]
     max_bad_commands: u32,
     /// Open connections, of all cores; one more is answered 421. Lowered to what the descriptor limit allows
-    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().connections_max)]
+    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().connections_max, help_heading = "Limits")]
     max_connections: usize,
     /// Messages of one connection that wait to be stored before we stop reading from it
-    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().pipelined_max)]
+    #[arg(long, value_name = "N", default_value_t = ConnectionLimits::default().pipelined_max, help_heading = "Limits")]
     max_pipelined: usize,
     /// How long a client may say nothing, or leave our replies unread, before it gets 421
-    #[arg(long, value_name = "TIME", default_value = "300s", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "300s", value_parser = units::duration, help_heading = "Limits")]
     idle_timeout: Duration,
     /// How long running transactions may take to finish after SIGTERM
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::duration, help_heading = "Limits")]
     drain_timeout: Duration,
     /// Size of one segment file; a larger message gets a segment of its own
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::size)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::size, help_heading = "Log")]
     segment_size: u64,
     /// When to answer 250: after an fdatasync, after a write to the page cache, or at once, keeping nothing
-    #[arg(long, value_enum, default_value_t = Durability::Sync)]
+    #[arg(long, value_enum, default_value_t = Durability::Sync, help_heading = "Log")]
     durability: Durability,
     /// How long a batch waits for more messages before it is written; auto: 500us while that saves syncs
-    #[arg(long, value_name = "TIME|auto", default_value = "auto", value_parser = units::gather)]
+    #[arg(long, value_name = "TIME|auto", default_value = "auto", value_parser = units::gather, help_heading = "Tuning")]
     commit_delay: Gather,
     /// Messages in one batch, which shares one write and one sync
-    #[arg(long, value_name = "N", default_value_t = BatchLimits::default().messages_max)]
+    #[arg(long, value_name = "N", default_value_t = BatchLimits::default().messages_max, help_heading = "Tuning")]
     max_batch_messages: usize,
     /// Octets in one batch, give or take one message
-    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = size_in_memory)]
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = size_in_memory, help_heading = "Tuning")]
     max_batch_bytes: usize,
     /// Messages waiting to be written, of all cores; then no more is read until there is room
-    #[arg(long, value_name = "N", default_value_t = QueueBounds::default().messages_max)]
+    #[arg(long, value_name = "N", default_value_t = QueueBounds::default().messages_max, help_heading = "Limits")]
     queue_messages: usize,
     /// Octets of messages waiting to be written, of all cores
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size_in_memory)]
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size_in_memory, help_heading = "Limits")]
     queue_bytes: usize,
     /// Messages of one core that are handed over and not yet answered
-    #[arg(long, value_name = "N", default_value_t = QueueBounds::default().in_flight_max)]
+    #[arg(long, value_name = "N", default_value_t = QueueBounds::default().in_flight_max, help_heading = "Limits")]
     max_in_flight: usize,
     /// What to do with a message that holds a CR or LF by itself
-    #[arg(long, value_enum, default_value_t = BareLfChoice::Reject)]
+    #[arg(long, value_enum, default_value_t = BareLfChoice::Reject, help_heading = "Limits")]
     bare_lf: BareLfChoice,
     /// Driver of the event loops
-    #[arg(long, value_enum, default_value_t = DriverChoice::Auto)]
+    #[arg(long, value_enum, default_value_t = DriverChoice::Auto, help_heading = "Tuning")]
     driver: DriverChoice,
 }
 
@@ -172,31 +177,32 @@ impl ServeArguments {
 
 /// Serves until a signal or a failure ends it; returns the exit code.
 #[must_use]
-pub fn run(arguments: &ServeArguments) -> ExitCode {
+pub fn run(sources: &Sources) -> ExitCode {
     // From the start on: neither a long list nor recovery of a large log may make the process deaf.
     let life = Arc::new(Mutex::new(Life::Starting { reload: false }));
-    if let Err(error) = catch_signals(Arc::clone(&life), arguments.clone()) {
+    if let Err(error) = catch_signals(Arc::clone(&life), sources.clone()) {
         return refused(&format!("signals cannot be caught: {error}"), exit::OS_ERROR);
     }
-    let config = match settings(arguments) {
+    let config = match settings(sources) {
         Ok(config) => config,
-        Err(error) => return refused(&error, config_exit_code(&error)),
+        Err(error) => return refused(&error, error.exit_code()),
     };
     let server = match Server::start(config) {
         Ok(server) => server,
         Err(error) => return refused(&error, error.exit_code()),
     };
     // Before the event: whoever has read it may send a signal and expect a drain.
-    begin(&life, &server, arguments);
+    begin(&life, &server, sources);
     server.ready_event().emit();
+    welcome::greet(&server);
     let stopped = server.wait();
     stopped.event.emit();
     ExitCode::from(stopped.exit_code)
 }
 
-/// What `arguments` ask for now. Asked again at each reload: the recipient list is read anew.
-fn settings(arguments: &ServeArguments) -> Result<Config, ConfigError> {
-    let mut config = arguments.config()?;
+/// What `sources` ask for now. Asked again at each reload: the settings' file and the recipient list are read anew.
+fn settings(sources: &Sources) -> Result<Config, SettingsError> {
+    let mut config = sources.config()?;
     fit_connections_to_descriptors(&mut config);
     Ok(config)
 }
@@ -212,11 +218,11 @@ enum Life {
 }
 
 /// From now on signals meet the running server.
-fn begin(life: &Mutex<Life>, server: &Server, arguments: &ServeArguments) {
+fn begin(life: &Mutex<Life>, server: &Server, sources: &Sources) {
     let mut life = life.lock().unwrap_or_else(PoisonError::into_inner);
     let mut handle = Box::new(server.reload_handle());
     if matches!(*life, Life::Starting { reload: true }) {
-        reload(&mut handle, arguments);
+        reload(&mut handle, sources);
     }
     *life = Life::Running { drain: server.drain_handle(), reload: handle };
 }
@@ -224,11 +230,11 @@ fn begin(life: &Mutex<Life>, server: &Server, arguments: &ServeArguments) {
 /// SIGHUP reloads. The first other signal drains; the second ends the process at once, with the signal's usual exit
 /// code. So does the first while the server starts: nothing has been accepted yet, and the next start recovers what
 /// this one left.
-fn on_signal(signal: i32, life: &mut Life, arguments: &ServeArguments) {
+fn on_signal(signal: i32, life: &mut Life, sources: &Sources) {
     let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
     match life {
         Life::Starting { reload } if signal == SIGHUP => *reload = true,
-        Life::Running { reload: handle, .. } if signal == SIGHUP => reload(handle, arguments),
+        Life::Running { reload: handle, .. } if signal == SIGHUP => reload(handle, sources),
         // Who is about to end needs no settings.
         Life::Draining if signal == SIGHUP => {}
         Life::Running { drain, .. } => {
@@ -245,24 +251,28 @@ fn on_signal(signal: i32, life: &mut Life, arguments: &ServeArguments) {
 }
 
 /// Reads the settings anew and puts them in force. With settings that cannot be used everything stays as it is.
-fn reload(server: &mut Reload, arguments: &ServeArguments) {
-    match settings(arguments).and_then(|config| server.apply(&config)) {
-        Ok(event) => event.emit(),
-        Err(error) => Event::new(EventName::ReloadFailed)
+fn reload(server: &mut Reload, sources: &Sources) {
+    let failed = |error: &dyn std::fmt::Display| {
+        Event::new(EventName::ReloadFailed)
             .field("error", error)
             .field("action", "mend that and send SIGHUP again; until then the settings before stay in force")
-            .emit(),
+            .emit();
+    };
+    match settings(sources).map(|config| server.apply(&config)) {
+        Ok(Ok(event)) => event.emit(),
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error),
     }
 }
 
 /// Starts the thread that hears signals.
-fn catch_signals(life: Arc<Mutex<Life>>, arguments: ServeArguments) -> std::io::Result<()> {
+fn catch_signals(life: Arc<Mutex<Life>>, sources: Sources) -> std::io::Result<()> {
     // A write past RLIMIT_FSIZE must fail like any other write, not kill the process with mail in its memory.
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let hear = move || {
         for signal in signals.forever() {
-            on_signal(signal, &mut life.lock().unwrap_or_else(PoisonError::into_inner), &arguments);
+            on_signal(signal, &mut life.lock().unwrap_or_else(PoisonError::into_inner), &sources);
         }
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(hear).map(drop)
@@ -276,7 +286,7 @@ const DESCRIPTORS_PER_SHARD: u64 = 8;
 const DESCRIPTORS_PER_LISTENER: u64 = 3;
 
 /// Raises the soft limit of descriptors to the hard one and lowers `--max-connections` to what fits.
-fn fit_connections_to_descriptors(config: &mut Config) {
+pub(super) fn fit_connections_to_descriptors(config: &mut Config) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current = match setrlimit(Resource::Nofile, raised) {
@@ -294,12 +304,12 @@ fn fit_connections_to_descriptors(config: &mut Config) {
     }
 }
 
-fn refused(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+pub(super) fn refused(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
     eprintln!("mailrace: {error}");
     ExitCode::from(code)
 }
 
-fn config_exit_code(error: &ConfigError) -> u8 {
+pub(super) fn config_exit_code(error: &ConfigError) -> u8 {
     match error {
         ConfigError::ListUnreadable(_, error) if error.kind() == ErrorKind::PermissionDenied => {
             exit::NO_PERMISSION

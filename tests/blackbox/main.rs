@@ -5,6 +5,7 @@
 //! this once with each.
 
 mod addresses;
+mod configuration;
 mod drivers;
 mod limits;
 mod peers;
