@@ -25,13 +25,15 @@ pub(super) fn run(arguments: &LsArguments, screen: &mut Screen<'_>) -> Result<u8
 }
 
 fn write_table(segments: &[SegmentSummary], output: &mut dyn Write, colours: Colours) -> std::io::Result<()> {
-    let row = |output: &mut dyn Write, style, cells: [&str; 6]| {
-        let [first, octets, messages, state, from, to] = cells;
-        let (before, state) = (format!("{first:>20}  {octets:>12}  {messages:>9}  "), format!("{state:<8}"));
-        let line = format!("{before}{}  {from:<27}  {to}", colours.paint(style, state));
-        writeln!(output, "{}", line.trim_end())
+    let line = |[first, octets, messages, _, from, to]: [&str; 6], state: &str| {
+        format!("{first:>20}  {octets:>12}  {messages:>9}  {state}  {from:<27}  {to}")
     };
-    row(output, HEADING, ["FIRST POSITION", "OCTETS", "MESSAGES", "STATE", "FROM", "TO"])?;
+    let row = |output: &mut dyn Write, style, cells: [&str; 6]| {
+        let state = colours.paint(style, format_args!("{:<8}", cells[3])).to_string();
+        writeln!(output, "{}", line(cells, &state).trim_end())
+    };
+    let names = ["FIRST POSITION", "OCTETS", "MESSAGES", "STATE", "FROM", "TO"];
+    writeln!(output, "{}", colours.paint(HEADING, line(names, "STATE   ").trim_end()))?;
     for SegmentSummary { base, end, state } in segments {
         let octets = (end.0 - base.0).to_string();
         let base = base.to_string();

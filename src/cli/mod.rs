@@ -31,6 +31,7 @@ use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use settings::Sources;
@@ -113,10 +114,26 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Cli { command: Command::Completions(arguments) }) => completions::run(&arguments),
         Ok(Cli { command: Command::Man(arguments) }) => manual::run(&arguments),
         Err(error) => {
+            let error = in_plain_words(error);
             // Nothing can be done when the terminal is gone.
             let _ = error.print();
             ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 })
         }
+    }
+}
+
+/// Whole numbers are refused in the words of Rust's own parser, "invalid digit found in string"; not to a person.
+fn in_plain_words(error: clap::Error) -> clap::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    let (option, value) = (text(ContextKind::InvalidArg), text(ContextKind::InvalidValue));
+    let counts = error.kind() == clap::error::ErrorKind::ValueValidation && option.ends_with("<N>");
+    match counts && value.parse::<u128>().is_err() {
+        true => command()
+            .error(error.kind(), format!("invalid value '{value}' for '{option}': it is not a whole number")),
+        false => error,
     }
 }
 

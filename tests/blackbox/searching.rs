@@ -6,12 +6,18 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use mailrace_support::conversation::Conversation;
-use mailrace_support::process::Server;
+use mailrace_support::process::{Server, Setup};
 use mailrace_support::program::{PROGRAM_DEADLINE, run, wait};
 use mailrace_support::readback::Log;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::{MAILRACE, directory, log, log_of, setup};
+
+/// A server whose segments are soon full.
+fn small_segments(directory: &TempDir) -> Setup {
+    Setup::new(MAILRACE, &directory.path().join("data")).arguments(["--segment-size", "1MiB"])
+}
 
 /// Sends messages as (reverse-path, forward-path, text), and gives their receipts.
 fn send(server: &Server, messages: &[(&str, &str, &[u8])]) -> Vec<String> {
@@ -141,7 +147,7 @@ fn tail(data_dir: &Path, arguments: &[&str]) -> Child {
 #[test]
 fn tail_follows_over_segments_and_restarts_and_shows_each_message_once() {
     let directory = directory();
-    let small = setup(&directory).arguments(["--segment-size", "1MiB"]);
+    let small = small_segments(&directory);
     let server = small.start();
     let data_dir = server.data_dir().to_owned();
     let mut given = send_many(&server, 150);
@@ -192,7 +198,7 @@ fn stat(log: Log<'_>, arguments: &[&str]) -> Value {
 #[test]
 fn stat_counts_what_cat_shows_with_and_without_reading_it() {
     let directory = directory();
-    let server = setup(&directory).arguments(["--segment-size", "1MiB"]).start();
+    let server = small_segments(&directory).start();
     let data_dir = server.data_dir().to_owned();
     assert_eq!(stat(log(&data_dir), &[])["messages"], 0);
     let mut given = send_many(&server, 250);
@@ -239,7 +245,7 @@ fn stat_counts_what_cat_shows_with_and_without_reading_it() {
 fn the_headers_of_a_message_are_had_though_its_text_is_damaged() {
     let directory = directory();
     let server = setup(&directory).start();
-    let text = b"Subject: whole\r\n\r\nneedle\r\n";
+    let text = &b"Subject: whole\r\n\r\nneedle\r\n"[..];
     let given = send(&server, &[("a@example.org", "b@example.net", text); 2]);
     let data_dir = server.data_dir().to_owned();
     assert!(server.terminate().0.success());

@@ -119,6 +119,7 @@ fn wrong_arguments_are_refused_with_64_and_in_words() {
         (&["--cores", "4095-4095"], "4095"),
         (&["--cores", "4096"], "--cores"),
         (&["--max-connections", "0"], "--max-connections"),
+        (&["--max-connections", "many"], "'many' for '--max-connections <N>': it is not a whole number"),
         (&["--queue-messages", "1000000"], "at most"),
         (&["--max-command-line", "1MiB"], "64KiB"),
     ];
