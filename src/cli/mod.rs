@@ -80,7 +80,7 @@ pub enum Command {
     Check(Box<serve::ServeArguments>),
     /// Read the log, beside a running server or without one.
     #[command(subcommand)]
-    Log(log_command::LogCommand),
+    Log(Box<log_command::LogCommand>),
     /// Print a script that completes commands and options in a shell.
     Completions(completions::CompletionsArguments),
     /// Print a manual page, or write all of them.
