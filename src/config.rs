@@ -319,6 +319,10 @@ impl Default for BatchLimits {
 /// [`ConfigError::OpenSink`] when anybody could be written to from elsewhere without having asked for it; else what
 /// is wrong with a domain or the list.
 pub fn recipients(settings: &RecipientSettings, listen: &[SocketAddr]) -> Result<Recipients, ConfigError> {
+    if settings.subaddress.is_some() && settings.list.is_none() {
+        let must = "given with --recipients: it is about the mailboxes of that list".to_owned();
+        return Err(ConfigError::Limit { option: "--subaddress", must });
+    }
     if settings.domains.is_empty() && settings.list.is_none() {
         return match listen.iter().find(|address| !is_loopback(address)) {
             Some(address) if !settings.accept_any => Err(ConfigError::OpenSink(*address)),

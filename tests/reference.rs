@@ -60,6 +60,7 @@ fn sample(option: &ServeOption) -> &'static str {
         (_, "ADDR:PORT") => "127.0.0.1:0",
         (_, "DOMAIN" | "NAME") => "mx.example.org",
         (_, "FILE" | "DIR") => "some/where",
+        (_, "CHAR") => "+",
         (_, name) => {
             let tried = ["1MiB", "7MiB", "7s", "100ms", "1", "epoll", "os", "keep", "none", "json", "text"];
             let takes = |value: &&str| Sources::new(words(option, value), []).effective().is_ok();

@@ -49,8 +49,8 @@ pub struct ServeArguments {
     /// File of the mailboxes to take mail for, one a line [default: any]
     #[arg(long, value_name = "FILE", conflicts_with = "accept_any", help_heading = "Recipients")]
     recipients: Option<PathBuf>,
-    /// What parts user from tag in user+tag, which is then taken where user is listed [default: nothing]
-    #[arg(long, value_name = "CHAR", requires = "recipients", value_parser = subaddress_delimiter, help_heading = "Recipients")]
+    /// What parts user from tag in user+tag, which is then taken where user is listed [default: off]
+    #[arg(long, value_name = "CHAR", value_parser = subaddress_delimiter, help_heading = "Recipients")]
     subaddress: Option<u8>,
     /// Take mail for any recipient on addresses that other machines can reach
     #[arg(long, help_heading = "Recipients")]
