@@ -18,9 +18,11 @@ use crate::load::Refinements;
 use crate::load::highest_rate::{self, Goal, HighestRate, Trial};
 use crate::load::pace::{Arrivals, Pace};
 use crate::mailrace::{Durability, Totals};
-use crate::report::{Section, Table, Verdict};
+use crate::report::{Page, Section, Table, Verdict};
 use crate::stats::{Spread, thousands};
 
+/// Of the page of its runs.
+const TITLE: &str = "At half of the highest rate";
 /// The load.
 const SHAPE: Shape = Shape { size: 4 << 10, connections: 64, lockstep: false };
 /// A rate is too high when its p99 is longer.
@@ -47,6 +49,7 @@ pub(super) fn measure(options: &TargetsOptions, progress: &mut dyn FnMut(&str)) 
     let Some(highest) = found.rate else {
         let mut findings = Findings::default();
         findings.add(How::HalfRate, without_a_rate(&found));
+        findings.pages.push(Page { sections: vec![search_section(&found)], ..Page::here(TITLE) });
         return Ok(findings);
     };
     let mut rounds = Vec::new();
@@ -54,7 +57,9 @@ pub(super) fn measure(options: &TargetsOptions, progress: &mut dyn FnMut(&str)) 
         progress(&format!("round {number} of {}: half of {highest:.0} messages/s", options.rounds));
         rounds.push(measure_round(&mut stage, options, highest / 2.0, number)?);
     }
-    Ok(findings(highest, found.load_binds, &rounds))
+    let mut findings = findings(highest, found.load_binds, &rounds);
+    findings.pages.iter_mut().for_each(|page| page.sections.push(search_section(&found)));
+    Ok(findings)
 }
 
 /// A miss, unless the runs were too short to tell.
@@ -156,7 +161,7 @@ fn findings(highest: f64, load_binds: bool, rounds: &[Round]) -> Findings {
         P99_MAX.as_millis(),
         thousands(&format!("{highest:.0}")),
     );
-    let mut page = runs::page("At half of the highest rate", words, &[seen]);
+    let mut page = runs::page(TITLE, words, &[seen]);
     page.sections.push(Section {
         heading: "bare write + sync, by round".into(),
         words:
@@ -167,6 +172,26 @@ fn findings(highest: f64, load_binds: bool, rounds: &[Round]) -> Findings {
     });
     findings.pages.push(page);
     findings
+}
+
+/// Every run of the search.
+fn search_section(found: &HighestRate) -> Section {
+    let mut table = Table::new(&["offered (1/s)", "p99 (µs)", "load cores busy", "came out"]);
+    for trial in &found.trials {
+        table.row(vec![
+            Spread::of([trial.offered_rate]).into(),
+            Spread::of([trial.report.time_to_250_us.p99]).into(),
+            Spread::of([trial.report.load.cores_busy]).into(),
+            trial.failed.as_deref().unwrap_or("holds").into(),
+        ]);
+    }
+    let words = "Each rate that fails is tried once more; all against one server.".into();
+    Section {
+        heading: "the search for the highest rate".into(),
+        words,
+        table: Some(table),
+        charts: Vec::new(),
+    }
 }
 
 fn bare_table(rounds: &[Round]) -> Table {
@@ -236,13 +261,16 @@ mod tests {
 
     #[test]
     fn a_server_of_which_no_rate_holds_has_missed_unless_the_runs_were_too_short() {
-        let found = |too_high| HighestRate {
-            goal: Goal::new(P99_MAX, 1.0),
-            rate: None,
-            too_high,
-            load_binds: false,
-            trials: Vec::new(),
-        };
+        let failed = Some("why".to_owned());
+        let report = runs::sample_load(1);
+        let trial = Trial { offered_rate: 7.0, failed, load_binds: false, report };
+        let goal = Goal::new(P99_MAX, 1.0);
+        let trials = vec![trial];
+        let found =
+            |too_high| HighestRate { goal, rate: None, too_high, load_binds: false, trials: trials.clone() };
+        assert!(without_a_rate(&found(None)).words.ends_with("at most 20ms: why"));
+        let table = search_section(&found(None)).table.expect("a table");
+        assert_eq!((table.rows.len(), table.rows[0][3].words().as_str()), (1, "why"));
         assert_eq!(without_a_rate(&found(Some(1.0))).verdict, Some(Verdict::Miss));
         assert_eq!(without_a_rate(&found(None)).verdict, Some(Verdict::NotMeasured));
     }
