@@ -81,6 +81,8 @@ pub struct RecipientSettings {
     pub domains: Vec<String>,
     /// A file with one mailbox a line.
     pub list: Option<PathBuf>,
+    /// What parts `user` from `tag` in `user+tag`, which is then taken where `user` is listed.
+    pub subaddress: Option<u8>,
 }
 
 /// All settings of `serve`.
@@ -96,6 +98,8 @@ pub struct Config {
     pub cores: Vec<usize>,
     /// Who may be written to.
     pub recipients: Recipients,
+    /// Any recipient was asked for, on a public address too.
+    pub accept_any: bool,
     /// What one session may ask.
     pub limits: Limits,
     /// What to do with a message that holds a lone CR or LF.
@@ -141,6 +145,8 @@ pub enum ConfigError {
     ListUnreadable(PathBuf, std::io::Error),
     /// A line of it is not a mailbox.
     ListLine(PathBuf, RecipientsError),
+    /// A new setting does not agree with one that a running server cannot change.
+    Running(Box<ConfigError>),
 }
 
 impl fmt::Display for ConfigError {
@@ -171,8 +177,11 @@ impl fmt::Display for ConfigError {
                 write!(f, "--recipients {}: {error}", path.display())
             }
             Self::ListLine(path, error) => {
-                let line = error.line.unwrap_or_default();
-                write!(f, "{}:{line}: '{}': {}", path.display(), error.text, error.reason)
+                let line = error.line.map_or_else(String::new, |line| format!("{line}:"));
+                write!(f, "{}:{line} '{}': {}", path.display(), error.text, error.reason)
+            }
+            Self::Running(error) => {
+                write!(f, "{error} (the server that runs is meant; only a restart changes that)")
             }
         }
     }
@@ -203,6 +212,7 @@ impl Config {
             hostname: system_hostname(),
             cores: allowed_cores(),
             recipients: Recipients::any(),
+            accept_any: false,
             limits: Limits::default(),
             bare_lf: BareLf::default(),
             connections: ConnectionLimits::default(),
@@ -319,14 +329,15 @@ pub fn recipients(settings: &RecipientSettings, listen: &[SocketAddr]) -> Result
     let Some(path) = &settings.list else {
         return Recipients::listed(domains(), None).map_err(ConfigError::Domain);
     };
+    let error_in_list = |error: RecipientsError| ConfigError::ListLine(path.clone(), error);
     let text =
         std::fs::read_to_string(path).map_err(|error| ConfigError::ListUnreadable(path.clone(), error))?;
     // Some editors begin a file with a byte order mark.
     let list = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    Recipients::listed(domains(), Some(list)).map_err(|error| match error.line {
-        None => ConfigError::Domain(error),
-        Some(_) => ConfigError::ListLine(path.clone(), error),
-    })
+    // The domains by themselves first, so that an error is known for theirs.
+    Recipients::listed(domains(), None).map_err(ConfigError::Domain)?;
+    let recipients = Recipients::listed(domains(), Some(list)).map_err(error_in_list)?;
+    Ok(recipients.with_subaddress(settings.subaddress))
 }
 
 /// Holds the cores asked for against those this process may use.
@@ -372,7 +383,7 @@ fn is_hostname(name: &str) -> bool {
 }
 
 /// True for an address that no other machine reaches; an IPv4 one written as IPv6 too.
-fn is_loopback(address: &SocketAddr) -> bool {
+pub(crate) fn is_loopback(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 

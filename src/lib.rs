@@ -36,7 +36,7 @@
 //!   `shard/net.rs` only. Cannot name `log`. Names `message`, `wire`, `policy`, `smtp`, `handoff`, `observe`.
 //! - [`commit`]: group commit: batch, write, sync, publish, in this order and in one function. Cannot name `smtp`.
 //!   Names `message`, `handoff`, `log`, `observe`.
-//! - [`server`]: wires storage, commit thread, shards and shutdown.
+//! - [`server`]: wires storage, commit thread, shards, reload and shutdown.
 //! - [`config`]: the layers' options composed; parsed once, impossible to hold invalid.
 //! - [`cli`]: one file per subcommand: arguments to a call, a table or a stream of output.
 //!
@@ -68,6 +68,9 @@
 //!   one: syncs into blocks that were never written cost more.
 //! - A descriptor or memory that lacks for a new segment file is answered like lack of space. Nothing was written
 //!   that could be lost, and clients alone could otherwise bring the log to an end.
+//! - New settings reach a session without an atomic: each shard holds those in force in a cell, which its doorbell
+//!   renews, and a session that goes on compares one pointer (`shard/orders.rs`, `smtp/session.rs`). A shared
+//!   pointer that is swapped would cost an atomic operation per MAIL.
 //!
 //! # Reading order
 //!

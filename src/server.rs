@@ -3,7 +3,9 @@
 //! Start: the log is locked, recovered and opened first, then addresses are bound, then the commit thread and the
 //! shards start; a failure on the way stops what had begun. End: [`Drain::start`] tells the shards to take no new
 //! connections; when the last connection is over each shard drops its port, the commit thread seals the log, and
-//! [`Server::wait`] returns the totals.
+//! [`Server::wait`] returns the totals. Between the two, [`Reload::apply`] gives sessions new settings.
+
+mod reload;
 
 use std::fmt;
 use std::io;
@@ -11,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use self::reload::Reload;
 use crate::cli::exit;
 use crate::commit::{self, Acknowledge, CommitOptions, CommitThread, Ending, Sink};
 use crate::config::{Config, DriverChoice, Durability};
@@ -178,6 +181,12 @@ impl Server {
         Drain { shards: self.shards.iter().map(Shard::drain_handle).collect() }
     }
 
+    /// A way to give this server new settings from another thread.
+    #[must_use]
+    pub fn reload_handle(&self) -> Reload {
+        Reload::new(self.config.clone(), self.shards.iter().map(Shard::renewal_handle).collect())
+    }
+
     /// Waits until the server has ended after [`Drain::start`]: every connection over, every accepted message
     /// answered, the log sealed.
     #[must_use]
@@ -259,12 +268,7 @@ fn start_shards(
     ports: Vec<ShardPort>,
     counters: &[Arc<ShardCounters>],
 ) -> Result<Vec<Shard>, ShardError> {
-    let session = Arc::new(SessionOptions::new(
-        &config.hostname,
-        config.limits.clone(),
-        config.recipients.clone(),
-        config.bare_lf,
-    ));
+    let session = session_options(config);
     let connections = Arc::new(ConnectionGate::new(config.connections.connections_max));
     let mut shards = Vec::with_capacity(ports.len());
     for (index, (listeners, port)) in listeners.into_iter().zip(ports).enumerate() {
@@ -291,13 +295,17 @@ fn start_shards(
     Ok(shards)
 }
 
+fn session_options(config: &Config) -> Arc<SessionOptions> {
+    let Config { hostname, limits, recipients, bare_lf, .. } = config;
+    Arc::new(SessionOptions::new(hostname, limits.clone(), recipients.clone(), *bare_lf))
+}
+
 fn shard_limits(config: &Config) -> ShardLimits {
     let connections = config.connections;
     ShardLimits {
         idle_timeout: connections.idle_timeout,
         drain_timeout: connections.drain_timeout,
         pipelined_max: connections.pipelined_max,
-        command_line_max: config.limits.command_line_max,
     }
 }
 

@@ -34,6 +34,7 @@ const EVERY_CRATE: &[&str] = &[
     "crc_fast",
     "crossbeam_channel",
     "getrandom",
+    "hashbrown",
     "idna",
     "io_uring",
     "jiff",
@@ -72,7 +73,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "message", may_name: &[], crates: &["bytes", "memchr", "crc_fast"], world: World::Pure },
     Layer { name: "wire", may_name: &[], crates: &["bytes", "memchr"], world: World::Pure },
     Layer { name: "observe", may_name: &[], crates: &[], world: World::Allowed(&[]) },
-    Layer { name: "policy", may_name: &["message"], crates: &["idna"], world: World::Pure },
+    Layer { name: "policy", may_name: &["message"], crates: &["hashbrown", "idna"], world: World::Pure },
     Layer {
         name: "log",
         may_name: &["message"],
@@ -128,13 +129,15 @@ fn files_below(folder: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// The files of a layer: its folder, or the one file of its name.
+/// The files of a layer: those of its folder, the one file of its name, or both.
 fn files_of(layer: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    match source().join(layer) {
-        folder if folder.is_dir() => files_below(&folder, &mut files),
-        _ => files.push(source().join(layer).with_extension("rs")),
+    let folder = source().join(layer);
+    if folder.is_dir() {
+        files_below(&folder, &mut files);
     }
+    files.extend(Some(folder.with_extension("rs")).filter(|file| file.is_file()));
+    assert!(!files.is_empty(), "no file of the layer {layer}");
     files
 }
 

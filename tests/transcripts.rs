@@ -145,6 +145,7 @@ fn sent(mark: &str, text: &str) -> Option<Vec<u8>> {
 struct Settings {
     domains: Vec<String>,
     recipients: Option<String>,
+    subaddress: Option<u8>,
     limits: Limits,
     bare_lf: BareLf,
 }
@@ -159,6 +160,7 @@ impl Settings {
             "max-message-size" => self.limits.message_size_max = number(),
             "max-recipients" => self.limits.recipients_max = number(),
             "max-bad-commands" => self.limits.bad_commands_max = value.parse().expect("a number"),
+            "subaddress" => self.subaddress = value.bytes().next(),
             "bare-lf" => self.bare_lf = BareLf::Keep,
             _ => panic!("no setting is called {name}"),
         }
@@ -167,6 +169,7 @@ impl Settings {
     fn options(&self) -> Arc<SessionOptions> {
         let domains = self.domains.iter().map(String::as_str);
         let recipients = Recipients::listed(domains, self.recipients.as_deref()).expect("good recipients");
+        let recipients = recipients.with_subaddress(self.subaddress);
         Arc::new(SessionOptions::new("mx.example.org", self.limits.clone(), recipients, self.bare_lf))
     }
 }

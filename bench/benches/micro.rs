@@ -1,12 +1,14 @@
 //! Micro benchmarks of mailrace's own work: `cargo bench -p mailrace-bench`.
 //!
 //! Scanners in octets per second by the shape of their input, beside what memchr's searches give on the same
-//! octets; command parser, session and record encoder. `cargo test` runs each once.
+//! octets; command parser, session and record encoder; a list of recipients read and asked. `cargo test` runs each
+//! once.
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use mailrace_bench::ceiling::micro::{
-    COMMAND_LINES, EncodeWork, SessionWork, TextKind, parse_commands, scan_text,
+    COMMAND_LINES, EncodeWork, SessionWork, TextKind, load_recipients, parse_commands, recipient_list,
+    scan_text, takes_recipient,
 };
 
 /// Octets of a text: well inside the second cache.
@@ -59,4 +61,20 @@ fn session_step(bencher: Bencher<'_, '_>) {
 fn record_encode(bencher: Bencher<'_, '_>, count: usize) {
     let mut work = EncodeWork::new(count);
     bencher.counter(ItemsCount::new(count)).bench_local(|| work.append());
+}
+
+/// A list of recipients, parsed and ready to be asked.
+#[divan::bench(args = [1_000, 100_000])]
+fn recipients_load(bencher: Bencher<'_, '_>, count: usize) {
+    let list = recipient_list(count);
+    bencher.counter(ItemsCount::new(count)).bench_local(|| load_recipients(black_box(&list)));
+}
+
+/// One RCPT held against a list.
+#[divan::bench(args = [1_000, 100_000])]
+fn recipients_verdict(bencher: Bencher<'_, '_>, count: usize) {
+    let recipients = load_recipients(&recipient_list(count));
+    let ask =
+        || assert!(takes_recipient(black_box(&recipients), black_box("<First.Last-7@domain-7.example.org>")));
+    bencher.bench_local(ask);
 }

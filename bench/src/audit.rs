@@ -26,6 +26,10 @@ pub struct AuditReport {
     pub data_dir: PathBuf,
     /// Messages in the ledgers: each was answered 250.
     pub acknowledged: u64,
+    /// Lines whose message another line has named already: a ledger was given twice, or pieced together.
+    pub repeated_lines: u64,
+    /// Ledgers whose last line was cut off and left out.
+    pub cut_lines: u64,
     /// Those that stand in the log once, as they were sent.
     pub intact: u64,
     /// Acknowledged and not in the log.
@@ -68,9 +72,11 @@ pub fn run(ledgers: &[PathBuf], data_dir: &Path) -> Result<AuditReport> {
         AuditReport { ledgers: ledgers.to_vec(), data_dir: data_dir.to_owned(), ..AuditReport::default() };
     let mut entered = HashMap::new();
     for path in ledgers {
-        for line in ledger::read(path)? {
+        let ledger = ledger::read(path)?;
+        report.cut_lines += u64::from(ledger.is_cut);
+        for line in ledger.lines {
             let entry = Entered { hash: line.hash, reply: line.reply, found: 0, altered: 0 };
-            entered.insert(line.id, entry);
+            report.repeated_lines += u64::from(entered.insert(line.id, entry).is_some());
         }
     }
     walk(data_dir, &mut entered, &mut report)?;
@@ -162,6 +168,8 @@ impl AuditReport {
             ("in the log, not in the ledger", self.unacknowledged),
             ("in the log, of no load", self.foreign),
             ("damaged places in the log", self.damaged_places),
+            ("lines of the ledger that name a message again", self.repeated_lines),
+            ("last lines of a ledger that were cut off, left out", self.cut_lines),
         ] {
             table.row(vec![name.into(), count.to_string()]);
         }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::{fmt, io};
 
+use crate::load::report::LoadReport;
+
 /// Why a benchmark could not be run or finished.
 #[derive(Debug)]
 pub enum Error {
@@ -28,6 +30,8 @@ pub enum Error {
         target: String,
         /// The failures seen until then, most frequent first.
         failures: String,
+        /// The run as far as it came.
+        report: Box<LoadReport>,
     },
     /// A program this benchmark drives is not on this machine.
     Missing {
@@ -58,7 +62,7 @@ impl fmt::Display for Error {
             Self::Server { program, reason, said } => {
                 write!(f, "{}: {reason}; it said:\n{said}", program.display())
             }
-            Self::NoProgress { target, failures } => {
+            Self::NoProgress { target, failures, .. } => {
                 write!(f, "nothing got through to {target} any more; failures: {failures}")
             }
             Self::Missing { program, remedy } => write!(f, "{program} was not found: {remedy}"),

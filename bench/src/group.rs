@@ -9,6 +9,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::interruption::{self, Entered, Leftover};
+
+/// What the names of groups begin with; the number of the program that made it follows.
+const PREFIX: &str = "mailrace-bench-";
+
 /// Where groups can be made.
 #[derive(Clone, Debug)]
 pub struct GroupHome {
@@ -23,6 +28,7 @@ pub struct GroupHome {
 pub struct Group {
     directory: PathBuf,
     name: String,
+    _entered: Entered,
 }
 
 impl GroupHome {
@@ -35,6 +41,7 @@ impl GroupHome {
             |path: &str| std::fs::read_to_string(path).map_err(|e| format!("{path} cannot be read: {e}"));
         let home = Self::of(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
             .ok_or("no version 2 of control groups is mounted here")?;
+        home.sweep();
         home.tried()
     }
 
@@ -53,6 +60,16 @@ impl GroupHome {
             ));
         }
         group.cpu_time().map(|_| self)
+    }
+
+    /// Ends and removes the groups of benchmarks that were killed before they could do it.
+    fn sweep(&self) {
+        for entry in std::fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if is_orphaned(&name, |pid| Path::new("/proc").join(pid).exists()) {
+                end(&entry.path());
+            }
+        }
     }
 
     /// From what proc(5) says of mounts and of this program's groups.
@@ -76,12 +93,13 @@ impl GroupHome {
     pub fn make(&self) -> Result<Group, String> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let own = format!("mailrace-bench-{}-{number}", std::process::id());
+        let own = format!("{PREFIX}{}-{number}", std::process::id());
         let directory = self.directory.join(&own);
         std::fs::create_dir(&directory)
             .map_err(|e| format!("no control group can be made in {}: {e}", self.directory.display()))?;
         let name = if self.name.is_empty() { own } else { format!("{}/{own}", self.name) };
-        Ok(Group { directory, name })
+        let entered = interruption::enter(Leftover::Group(directory.clone()));
+        Ok(Group { directory, name, _entered: entered })
     }
 }
 
@@ -133,28 +151,42 @@ impl Group {
 
     /// Kills all in it and waits, for seconds at most, until they have ended.
     pub fn kill(&self) {
-        const PATIENCE: Duration = Duration::from_secs(10);
-        const PAUSE: Duration = Duration::from_millis(2);
-        // Without `cgroup.kill` (before Linux 5.14) whoever started the processes has to end them.
-        let _ = std::fs::write(self.directory.join("cgroup.kill"), "1");
-        let deadline = Instant::now() + PATIENCE;
-        while self.is_populated() && Instant::now() < deadline {
-            std::thread::sleep(PAUSE);
-        }
-    }
-
-    fn is_populated(&self) -> bool {
-        let events = std::fs::read_to_string(self.directory.join("cgroup.events")).unwrap_or_default();
-        events.lines().any(|line| line == "populated 1")
+        kill_in(&self.directory);
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.kill();
-        // One that cannot be removed is empty and costs nothing.
-        let _ = std::fs::remove_dir(&self.directory);
+        end(&self.directory);
     }
+}
+
+/// Whether a name is that of a group whose maker is gone.
+fn is_orphaned(name: &str, runs: impl Fn(&str) -> bool) -> bool {
+    let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+    pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|octet| octet.is_ascii_digit()) && !runs(pid))
+}
+
+fn end(directory: &Path) {
+    kill_in(directory);
+    // One that cannot be removed is empty and costs nothing.
+    let _ = std::fs::remove_dir(directory);
+}
+
+fn kill_in(directory: &Path) {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const PAUSE: Duration = Duration::from_millis(2);
+    // Without `cgroup.kill` (before Linux 5.14) whoever started the processes has to end them.
+    let _ = std::fs::write(directory.join("cgroup.kill"), "1");
+    let deadline = Instant::now() + PATIENCE;
+    while is_populated(directory) && Instant::now() < deadline {
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn is_populated(directory: &Path) -> bool {
+    let events = std::fs::read_to_string(directory.join("cgroup.events")).unwrap_or_default();
+    events.lines().any(|line| line == "populated 1")
 }
 
 #[cfg(test)]
@@ -176,6 +208,15 @@ mod tests {
         assert_eq!(home(mounts, "0::/pod/x\n"), found("/sys/fs/cgroup/x", "x"));
         assert_eq!(home("1 2 0:3 / / rw - ext4 /dev/vda rw\n", "0::/\n"), None);
         assert_eq!(home(MOUNTS, "5:cpu:/x\n"), None);
+    }
+
+    #[test]
+    fn only_groups_of_benchmarks_that_are_gone_are_orphans() {
+        let runs = |pid: &str| pid == "7";
+        assert!(is_orphaned("mailrace-bench-8-0", runs));
+        for other in ["mailrace-bench-7-0", "mailrace-bench-x-0", "mailrace-bench-", "user.slice", "8"] {
+            assert!(!is_orphaned(other, runs), "{other}");
+        }
     }
 
     /// A group, or `None` after saying why this machine gives none.

@@ -157,11 +157,20 @@ pub struct Line {
     pub reply: String,
 }
 
-/// Reads a whole ledger. A last line without its end is left out: whoever wrote it was killed.
+/// All lines of a ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// In the order in which they were written.
+    pub lines: Vec<Line>,
+    /// Whether a last line without its end was left out.
+    pub is_cut: bool,
+}
+
+/// Reads a whole ledger. A last line without its end is left out, and said to be: whoever wrote it was killed.
 ///
 /// # Errors
-/// When it cannot be read, or another line is no ledger line; the line's number is named.
-pub fn read(path: &Path) -> Result<Vec<Line>> {
+/// When it cannot be read, holds no line, or another line is no ledger line; the line's number is named.
+pub fn read(path: &Path) -> Result<Ledger> {
     let attempt = || format!("read the ledger {}", path.display());
     let text = std::fs::read_to_string(path).map_err(|e| Error::system(attempt(), e))?;
     let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
@@ -172,7 +181,11 @@ pub fn read(path: &Path) -> Result<Vec<Line>> {
             Error::system(attempt(), std::io::Error::new(std::io::ErrorKind::InvalidData, what))
         })?);
     }
-    Ok(lines)
+    if lines.is_empty() {
+        let what = "it holds no line: nothing was acknowledged to the load that wrote it";
+        return Err(Error::system(attempt(), std::io::Error::new(std::io::ErrorKind::InvalidData, what)));
+    }
+    Ok(Ledger { lines, is_cut: whole.len() < text.len() })
 }
 
 fn parse(line: &str) -> Option<Line> {
@@ -214,7 +227,8 @@ mod tests {
             writer.note(&Prefix::new(b"text\r\n"), &writer.id_line(number), b"2.0.0 stored\t0@1");
         }
         writer.finish().expect("a whole ledger");
-        let lines = read(&path).expect("lines");
+        let Ledger { lines, is_cut } = read(&path).expect("lines");
+        assert!(!is_cut);
         let second = Line {
             id: "0000000000000007-000000000001".into(),
             hash: hash(&[b"text\r\n", &id_line(7, 1)[..]].concat()),
@@ -223,7 +237,10 @@ mod tests {
         assert_eq!((lines.len(), &lines[1]), (2, &second));
         let whole = std::fs::read(&path).expect("the file");
         std::fs::write(&path, &whole[..whole.len() - 1]).expect("a cut file");
-        assert_eq!(read(&path).expect("lines").len(), 1);
+        let cut = read(&path).expect("lines");
+        assert_eq!((cut.lines.len(), cut.is_cut), (1, true));
+        std::fs::write(&path, &whole[..20]).expect("a file cut in its first line");
+        assert!(read(&path).expect_err("no line").to_string().contains("holds no line"));
         std::fs::write(&path, "nonsense\n").expect("a file");
         assert!(read(&path).expect_err("no ledger").to_string().contains("line 1"));
     }

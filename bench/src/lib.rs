@@ -13,9 +13,9 @@
 //! prove       the load itself: whether its figures are the ones they must be
 //! audit       the ledger of a load against the log of the mailrace it went to
 //! ```
-//! Below them: `mailrace` and `process` (servers as child processes), `group` (all that belongs to one), `workspace`
-//! (their data), `floor` (what the disk gives), `poll` (readiness), `cpu` (pinning and processor time), `progress` (how
-//! far a benchmark is), `host`, `stats`, `table`, `units`, `error`.
+//! Below them: `mailrace` and `process` (servers as child processes), `group` (all that belongs to one), `interruption`
+//! (what must not stay behind), `workspace` (their data), `floor` (what the disk gives), `poll` (readiness), `cpu`
+//! (pinning and processor time), `progress` (how far a benchmark is), `host`, `stats`, `table`, `units`, `error`.
 //!
 //! Every figure stands beside what it was measured with, and server and load run on cores of their own.
 
@@ -28,6 +28,7 @@ pub mod error;
 pub mod floor;
 pub mod group;
 pub mod host;
+pub mod interruption;
 pub mod ledger;
 pub mod load;
 pub mod mailrace;

@@ -142,6 +142,21 @@ impl Mailrace {
     }
 }
 
+impl Mailrace {
+    /// The error of a load that this server was driven by, as the server's own where it may be to blame: it let nothing
+    /// through, or a program that drove it gave up. What becomes of it when it is stopped is in the reason.
+    pub fn blamed(self, options: &MailraceOptions, error: Error) -> Error {
+        if matches!(error, Error::System { .. } | Error::Missing { .. }) {
+            return error;
+        }
+        let (end, said) = match self.stop(options) {
+            Err(Error::Server { reason, said, .. }) => (format!("; {reason}"), said),
+            Ok(_) | Err(_) => (String::new(), String::new()),
+        };
+        Error::Server { program: options.binary.clone(), reason: format!("{error}{end}"), said }
+    }
+}
+
 impl Totals {
     fn of(event: &Event) -> Option<Self> {
         let number = |key: &str| event.fields.get(key)?.parse().ok();

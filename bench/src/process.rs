@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::group::Group;
+use crate::interruption::{self, Entered, Leftover};
 
 /// A server has this long to start, and as long to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,6 +25,8 @@ pub struct ServerProcess {
     child: Child,
     lines: Receiver<String>,
     heard: Vec<String>,
+    /// Struck out before the child is waited for: its number may be another's from then on.
+    entered: Option<Entered>,
 }
 
 impl ServerProcess {
@@ -55,7 +58,8 @@ impl ServerProcess {
             // Ends with the child's standard error, or when nobody listens any more.
             lines.map(|line| sender.send(line)).find(std::result::Result::is_err)
         });
-        Ok(Self { program, child, lines, heard: Vec::new() })
+        let entered = Some(interruption::enter(Leftover::Child(child.id())));
+        Ok(Self { program, child, lines, heard: Vec::new(), entered })
     }
 
     /// Its process id.
@@ -99,6 +103,7 @@ impl ServerProcess {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        self.entered = None;
         let status = self.child.wait().map_err(|e| Error::system("wait for the server", e))?;
         Ok((status, std::mem::take(&mut self.heard)))
     }
@@ -119,6 +124,7 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
+        self.entered = None;
         if matches!(self.child.try_wait(), Ok(None)) {
             self.signal(Signal::KILL);
             let _ = self.child.wait();

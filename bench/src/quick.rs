@@ -182,7 +182,7 @@ fn measure(
         arguments: options.arguments.clone(),
     };
     let mailrace = Mailrace::start(&server)?;
-    let load = load::run(&LoadOptions {
+    let load = match load::run(&LoadOptions {
         target: mailrace.address(),
         cores: options.load_cores.0.clone(),
         connection_count,
@@ -191,7 +191,10 @@ fn measure(
         mail: MailShape::of_size(options.size),
         amount: Amount::For { warm_up: options.warm_up, duration: options.duration },
         server_pid: Some(mailrace.pid()),
-    })?;
+    }) {
+        Ok(load) => load,
+        Err(error) => return Err(mailrace.blamed(&server, error)),
+    };
     let driver = mailrace.driver().to_owned();
     let totals = mailrace.stop(&server)?;
     workspace.put_aside(&server.data_dir)?;

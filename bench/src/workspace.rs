@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
+use crate::interruption::{self, Entered, Leftover};
 
 /// With less free space than this, used directories are deleted at once instead of at the end.
 const FREE_SPACE_MIN: u64 = 16 << 30;
@@ -17,7 +18,8 @@ const FREE_SPACE_MIN: u64 = 16 << 30;
 pub struct Workspace {
     root: PathBuf,
     run_count: usize,
-    is_kept: bool,
+    afterwards: Afterwards,
+    _entered: Option<Entered>,
 }
 
 /// Whether the data of a benchmark outlives it.
@@ -25,8 +27,21 @@ pub struct Workspace {
 pub enum Afterwards {
     /// It is deleted.
     Delete,
+    /// It is deleted by a longer benchmark that this one is a part of, with the directory it lies in.
+    DeleteWithParent,
     /// It stays.
     Keep,
+}
+
+impl Afterwards {
+    /// What becomes of the data of a part: no file is deleted before the whole is over.
+    #[must_use]
+    pub fn of_part(self) -> Self {
+        match self {
+            Self::Keep => Self::Keep,
+            Self::Delete | Self::DeleteWithParent => Self::DeleteWithParent,
+        }
+    }
 }
 
 impl Workspace {
@@ -36,11 +51,23 @@ impl Workspace {
     /// When it cannot be made.
     pub fn new(parent: &Path, afterwards: Afterwards) -> Result<Self> {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        let root = parent.join(format!("{seconds}-{}", std::process::id()));
-        let attempt = |e| Error::system(format!("make {}", root.display()), e);
-        std::fs::create_dir_all(&root).map_err(attempt)?;
-        let root = root.canonicalize().map_err(attempt)?;
-        Ok(Self { root, run_count: 0, is_kept: afterwards == Afterwards::Keep })
+        let attempt = |path: &Path, e| Error::system(format!("make {}", path.display()), e);
+        std::fs::create_dir_all(parent).map_err(|e| attempt(parent, e))?;
+        let mut number = 1;
+        let root = loop {
+            let root = parent.join(format!("{seconds}-{}-{number}", std::process::id()));
+            match std::fs::create_dir(&root) {
+                Ok(()) => break root,
+                // Another workspace of this process, begun in the same second.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(attempt(&root, error)),
+            }
+        };
+        let root = root.canonicalize().map_err(|e| attempt(&root, e))?;
+        // That of a part goes with the whole's.
+        let is_own = afterwards == Afterwards::Delete;
+        let entered = is_own.then(|| interruption::enter(Leftover::Directory(root.clone())));
+        Ok(Self { root, run_count: 0, afterwards, _entered: entered })
     }
 
     /// The directory all runs lie in.
@@ -72,7 +99,10 @@ impl Workspace {
     pub fn put_aside(&self, directory: &Path) -> Result<()> {
         let attempt = |e| Error::system(format!("see the space left at {}", self.root.display()), e);
         let space = rustix::fs::statvfs(&self.root).map_err(attempt)?;
-        if space.f_bavail * space.f_frsize < FREE_SPACE_MIN && !self.is_kept && directory.exists() {
+        if space.f_bavail * space.f_frsize < FREE_SPACE_MIN
+            && self.afterwards != Afterwards::Keep
+            && directory.exists()
+        {
             std::fs::remove_dir_all(directory)
                 .map_err(|e| Error::system(format!("delete {}", directory.display()), e))?;
         }
@@ -92,7 +122,10 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        let deleted = if self.is_kept { Ok(()) } else { std::fs::remove_dir_all(&self.root) };
+        let deleted = match self.afterwards {
+            Afterwards::Delete => std::fs::remove_dir_all(&self.root),
+            Afterwards::DeleteWithParent | Afterwards::Keep => Ok(()),
+        };
         if let Err(error) = deleted {
             eprintln!("mailrace-bench: {} stays behind: {error}", self.root.display());
         }
@@ -113,5 +146,25 @@ mod tests {
         let root = workspace.root().to_owned();
         drop(workspace);
         assert!(!root.exists());
+    }
+
+    #[test]
+    fn workspaces_of_one_moment_share_nothing() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let workspaces = [(); 3].map(|()| Workspace::new(parent.path(), Afterwards::Delete).expect("one"));
+        let [one, two, three] = workspaces.each_ref().map(Workspace::root);
+        assert!(one != two && two != three && one != three, "{one:?} {two:?} {three:?}");
+    }
+
+    #[test]
+    fn the_data_of_a_part_stays_until_the_whole_is_over() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let whole = Workspace::new(parent.path(), Afterwards::Delete).expect("a workspace");
+        let mut part = Workspace::new(whole.root(), Afterwards::Delete.of_part()).expect("a part");
+        let run = part.fresh_made().expect("a run's directory");
+        drop(part);
+        assert!(run.exists());
+        drop(whole);
+        assert_eq!(std::fs::read_dir(parent.path()).expect("the directory").count(), 0);
     }
 }

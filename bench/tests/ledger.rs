@@ -140,10 +140,33 @@ fn an_audit_is_clean_after_a_run_and_names_what_is_lost_or_altered() {
 fn a_directory_without_a_log_is_no_clean_audit() {
     let directory = tempfile::tempdir().expect("a directory");
     let ledger = directory.path().join("ledger");
-    std::fs::write(&ledger, "").expect("an empty ledger");
+    let line = format!("0000000000000007-000000000001\t{}\t250 stored\n", "00".repeat(32));
+    std::fs::write(&ledger, line).expect("a ledger");
     let output = audit_with(&[ledger], directory.path(), &[]);
     assert_eq!(output.status.code(), Some(69));
     assert!(String::from_utf8_lossy(&output.stderr).contains("name the directory"), "{output:?}");
+}
+
+#[test]
+fn an_empty_ledger_is_no_clean_audit() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let ledger = directory.path().join("ledger");
+    std::fs::write(&ledger, "").expect("an empty ledger");
+    let output = audit_with(&[ledger], directory.path(), &[]);
+    assert_eq!(output.status.code(), Some(69));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("holds no line"), "{output:?}");
+}
+
+#[test]
+fn lines_that_name_a_message_again_and_lines_cut_off_are_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (ledgers, data_dir) = send(directory.path(), false);
+    let text = std::fs::read_to_string(&ledgers[0]).expect("a ledger");
+    let first = text.lines().next().expect("a line");
+    std::fs::write(&ledgers[0], format!("{text}{first}\n{}", &first[..9])).expect("a changed ledger");
+    let (code, report) = audit(&ledgers, &data_dir);
+    assert_eq!((code, &report["acknowledged"]), (Some(0), &450.into()));
+    assert_eq!((&report["repeated_lines"], &report["cut_lines"]), (&1.into(), &1.into()));
 }
 
 #[test]

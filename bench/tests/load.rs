@@ -6,6 +6,9 @@ use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
 use mailrace_bench::error::Error;
 use mailrace_bench::load::listen_queue::ListenQueue;
 use mailrace_bench::load::report::LoadReport;
@@ -169,6 +172,57 @@ fn the_command_writes_json_with_every_input_and_figure() {
 }
 
 #[test]
+fn the_histograms_in_the_json_are_those_of_its_figures() {
+    let sink = sink();
+    let output = Command::new(env!("CARGO_BIN_EXE_mailrace-bench"))
+        .args(["load", &sink.address().to_string(), "--count", "700", "--reuse", "3", "--json", "-"])
+        .output()
+        .expect("the command");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("nothing but JSON");
+    for (histogram, times) in [
+        ("time_to_250_ns", "time_to_250_us"),
+        ("text_to_250_ns", "text_to_250_us"),
+        ("connect_ns", "connect_us"),
+        ("greeting_ns", "greeting_us"),
+    ] {
+        let encoded = json["histograms"][histogram].as_str().expect("base64");
+        let octets = base64::engine::general_purpose::STANDARD.decode(encoded).expect("base64");
+        let decoded: Histogram<u64> = Deserializer::new().deserialize(&mut &octets[..]).expect("a histogram");
+        let times = &json[times];
+        assert_eq!(Some(decoded.len()), times["count"].as_u64(), "{histogram}");
+        let p99_us = decoded.value_at_quantile(0.99) as f64 / 1e3;
+        assert_eq!(Some(p99_us), times["p99"].as_f64(), "{histogram}");
+        assert_eq!(Some(decoded.max() as f64 / 1e3), times["max"].as_f64(), "{histogram}");
+    }
+    assert_eq!(json["time_to_250_us"]["count"], 700);
+}
+
+#[test]
+fn a_message_that_is_never_answered_is_told_of() {
+    // The connection is kept open until the load has cut it: nothing but the missing reply ends it.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let target = listener.local_addr().expect("its address");
+    let server = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().expect("a connection");
+        for saying in ["220 x\r\n", "250 x\r\n", "250 a\r\n250 b\r\n354 c\r\n"] {
+            socket.write_all(saying.as_bytes()).expect("somebody who listens");
+            assert!(socket.read(&mut [0; 9000]).expect("something said") > 0);
+        }
+        let _ = socket.read_to_end(&mut Vec::new());
+    });
+    let amount = Amount::For { warm_up: Duration::ZERO, duration: Duration::from_millis(50) };
+    let pipelining = Pipelining::Always;
+    let report = load::run(&LoadOptions { pipelining, amount, connection_count: 1, ..options(target) });
+    let report = report.expect("a run");
+    server.join().expect("the server's script");
+    assert_eq!((report.messages.total(), report.messages_overall.lost), (0, 1));
+    let failures: Vec<(&str, u64)> = report.failures.iter().map(|(f, n)| (f.as_str(), *n)).collect();
+    assert_eq!(failures, [("no reply to end of data within 10 s of the end of the window", 1)]);
+    let summary = report.summary();
+    assert!(summary.contains("1 lost in the whole run") && summary.contains("no reply to end"), "{summary}");
+}
+
+#[test]
 fn a_short_listen_queue_is_never_overrun() {
     const BACKLOG: i32 = 2;
     const CONNECTIONS: usize = 12;
@@ -222,13 +276,16 @@ fn what_cannot_work_is_named_before_the_run() {
     let closed =
         TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port nobody listens on");
     let closed = closed.to_string();
-    let cases: [(&[&str], i32, &str); 7] = [
+    let cases: [(&[&str], i32, &str); 10] = [
         (&[&closed, "--count", "1"], 69, "cannot connect to"),
         (&["localhost", "--count", "1"], 69, "write HOST:PORT"),
         (&[&here, "--count", "1", "--source", "::1"], 69, "from ::1"),
         (&[&here, "--count", "1", "--json", "/nowhere/x"], 69, "/nowhere/x"),
         (&[&here, "--count", "0"], 2, "--count"),
         (&[&here, "--size", "1B"], 2, "two octets"),
+        (&[&here, "--duration", "0s"], 2, "longer than none"),
+        (&[&here, "--connections", "0"], 2, "--connections"),
+        (&[&here, "--find-max", "--p99", "0ms"], 2, "longer than none"),
         (&[&here, "--from", "a>\r\nRSET"], 2, "without angle brackets"),
     ];
     for (arguments, code, words) in cases {

@@ -54,11 +54,28 @@ fn a_stall_is_charged_to_every_message_that_came_due_in_it() {
     let computed_us = (length.as_secs_f64() - 0.01 * every.as_secs_f64()) * 1e6;
     let p99 = report.time_to_250_us.p99;
     assert!(p99 > computed_us * 0.95, "computed {computed_us}, reported {p99}");
-    // Whatever else this machine does comes on top, so that the other side has to leave it room.
-    assert!(p99 < computed_us * 1.5, "computed {computed_us}, reported {p99}");
-    // From the write of the text only two messages a stall would have been late: fewer than one in 50.
-    let hidden = report.text_to_250_us.p90;
-    assert!(hidden < report.time_to_250_us.p90 / 2.0, "{hidden} {}", report.time_to_250_us.p90);
+    // Of the 50 messages that come due in a stall, at most two have a connection to be written to: the others wait in the
+    // schedule for its end, and that is what a closed loop does not show. Whatever else this machine does comes on top.
+    let (messages, interval_us) = (length.as_secs_f64() * rate, 1e6 / rate);
+    let waits_us =
+        (2..messages as u32).map(|index| length.as_secs_f64() * 1e6 - f64::from(index) * interval_us);
+    let hidden_us = waits_us.sum::<f64>() / (every.as_secs_f64() * rate);
+    let told_us = report.time_to_250_us.mean - report.text_to_250_us.mean;
+    assert!(told_us > hidden_us * 0.9, "computed {hidden_us}, reported {told_us}");
+}
+
+#[test]
+fn a_rate_of_which_nothing_can_be_said_does_not_hold() {
+    let sink = sink(Faults::default());
+    let (warm_up, duration) = (Duration::ZERO, Duration::from_millis(20));
+    let options = LoadOptions { amount: Amount::For { warm_up, duration }, ..options(&sink) };
+    // One message in 20 s is due: in none of these windows.
+    let goal = Goal::new(Duration::from_millis(500), 0.05);
+    let found = highest_rate::find(&options, &Refinements::default(), Arrivals::Constant, goal, &mut |_| ());
+    let found = found.expect("a search");
+    assert_eq!((found.rate, found.too_high, found.trials.len()), (None, None, 1));
+    let why = found.last_flaw().expect("a reason");
+    assert!(why.contains("only 0 messages came due") && why.contains("raise --duration"), "{why}");
 }
 
 #[test]
@@ -137,13 +154,16 @@ fn a_search_never_goes_beyond_what_a_slow_server_can_do() {
     // Each of 8 connections takes at least 10 ms a message: no more than 800 a second can hold.
     let delay = Duration::from_millis(10);
     let sink = sink(Faults { delay: Some(Delay { from: delay, to: delay }), ..Faults::default() });
-    let (warm_up, duration) = (Duration::from_millis(20), Duration::from_millis(100));
+    let (warm_up, duration) = (Duration::from_millis(20), Duration::from_millis(300));
     let options = LoadOptions { amount: Amount::For { warm_up, duration }, ..options(&sink) };
     let goal = Goal::new(Duration::from_millis(30), 400.0);
     let found = highest_rate::find(&options, &Refinements::default(), Arrivals::Constant, goal, &mut |_| ());
     let found = found.expect("a search");
     let too_high = found.too_high.expect("a rate that is too high");
     assert!(found.rate.is_none_or(|rate| rate < too_high) && too_high < 2000.0, "{:?}", found.rate);
+    let at_limit = found.trials.iter().filter(|trial| trial.offered_rate == too_high);
+    assert_eq!(found.load_binds, at_limit.clone().any(|trial| trial.load_binds));
+    assert!(at_limit.count() == 2, "a rate that fails is tried once more");
     let sent: u64 = found.trials.iter().map(|trial| trial.report.messages_overall.accepted).sum();
     assert_eq!(sent, sink.accepted_count());
 }

@@ -1,19 +1,21 @@
 //! The targets mailrace is held to by itself, on a tiny scale: each gives its figures, and counts agree.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use mailrace_bench::cpu;
-use mailrace_bench::error::Result;
+use mailrace_bench::error::{Error, Result};
+use mailrace_bench::mailrace::{Durability, Mailrace, MailraceOptions};
 use mailrace_bench::report::Verdict;
 use mailrace_bench::targets::age::{self, Age};
 use mailrace_bench::targets::crowd::{self, Crowd};
 use mailrace_bench::targets::flood::{self, Flood};
 use mailrace_bench::targets::idle::{self, Idle};
 use mailrace_bench::targets::shards::{self, Shards};
-use mailrace_bench::targets::{Findings, How, Part, TargetsOptions};
+use mailrace_bench::targets::{self, Findings, How, Part, TargetsOptions};
 use mailrace_bench::units::CoreList;
 use mailrace_bench::workspace::Afterwards;
 
@@ -47,10 +49,20 @@ fn findings(measure: impl Fn(&TargetsOptions) -> Result<Findings>) -> Findings {
 
 fn findings_of(duration: Duration, measure: impl Fn(&TargetsOptions) -> Result<Findings>) -> Findings {
     let directory = tempfile::tempdir().expect("a directory");
-    let options = TargetsOptions {
+    let options = options_in(directory.path(), duration);
+    let found = measure(&options).expect("findings");
+    assert_eq!(std::fs::read_dir(directory.path()).expect("the directory").count(), 0);
+    for page in &found.pages {
+        assert_eq!(page.check(), Ok(()));
+    }
+    found
+}
+
+fn options_in(directory: &Path, duration: Duration) -> TargetsOptions {
+    TargetsOptions {
         mailrace: mailrace(),
         arguments: Vec::new(),
-        parent_dir: directory.path().to_owned(),
+        parent_dir: directory.to_owned(),
         afterwards: Afterwards::Delete,
         server_cores: CoreList(vec![0]),
         load_cores: CoreList(vec![0]),
@@ -58,13 +70,7 @@ fn findings_of(duration: Duration, measure: impl Fn(&TargetsOptions) -> Result<F
         duration,
         reused_count: 1,
         new_count: 1,
-    };
-    let found = measure(&options).expect("findings");
-    assert_eq!(std::fs::read_dir(directory.path()).expect("the directory").count(), 0);
-    for page in &found.pages {
-        assert_eq!(page.check(), Ok(()));
     }
-    found
 }
 
 /// The figures of a row; each has one.
@@ -116,6 +122,60 @@ fn a_second_shard_is_held_against_one() {
     }
     let ratios = figures(&found, How::TwoShards);
     assert!((0.01..100.0).contains(&ratios[0]), "{ratios:?}");
+    // The other half of the target: what the docs of this project list.
+    assert_eq!(ratios.len(), 2);
+    assert!(found.parts[1].1.words.contains("Shared cache lines"), "{}", found.parts[1].1.words);
+}
+
+#[test]
+fn data_stays_until_the_last_group_is_over() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = TargetsOptions {
+        mailrace: "/bin/sh".into(),
+        ..options_in(directory.path(), Duration::from_millis(4))
+    };
+    let count = |path: &Path| std::fs::read_dir(path).map_or(0, Iterator::count);
+    let mut seen = Vec::new();
+    let report = targets::run(&options, &[How::OneConnection, How::Age], &mut |what| {
+        let whole = std::fs::read_dir(directory.path()).expect("the directory").next();
+        let whole = whole.expect("a workspace").expect("an entry").path();
+        seen.push((what.split(':').next().unwrap_or_default().to_owned(), count(&whole)));
+    });
+    let report = report.expect("a report");
+    // The floor was measured in the first group's directory, which the second finds still there.
+    assert_eq!(
+        (seen.first(), seen.last()),
+        (Some(&("Floor".into(), 1)), Some(&("Age".into(), 2))),
+        "{seen:?}"
+    );
+    assert_eq!(count(directory.path()), 0);
+    assert!(!report.is_met(), "a program that serves nothing has missed");
+}
+
+#[test]
+fn a_mailrace_that_fails_under_the_load_is_told_of_as_having_failed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let script = directory.path().join("mailrace");
+    let text = "#!/bin/sh\ntrap 'echo out of luck >&2; exit 3' TERM\n\
+                echo 'mailrace: ready listen=127.0.0.1:1 driver=none' >&2\nwhile :; do sleep 0.01; done\n";
+    std::fs::write(&script, text).expect("written");
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).expect("executable");
+    let server = MailraceOptions {
+        binary: script.clone(),
+        cores: CoreList(cpu::allowed_cores().expect("allowed cores")),
+        durability: Durability::Discard,
+        data_dir: directory.path().join("data"),
+        arguments: Vec::new(),
+    };
+    let start = || Mailrace::start(&server).expect("a server");
+    let gave_up =
+        Error::Server { program: "smtp-source".into(), reason: "it hung".into(), said: String::new() };
+    let blamed = start().blamed(&server, gave_up);
+    let Error::Server { program, reason, said } = blamed else { panic!("{blamed}") };
+    assert_eq!((program, reason.as_str()), (script, "smtp-source: it hung; it failed: exit status: 3"));
+    assert!(said.ends_with("out of luck"), "{said}");
+    let of_this_machine = Error::system("find a free port", std::io::ErrorKind::Other);
+    assert!(matches!(start().blamed(&server, of_this_machine), Error::System { .. }));
 }
 
 #[test]

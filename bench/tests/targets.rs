@@ -81,6 +81,53 @@ fn peers_that_are_not_here_leave_their_rows_open_and_nothing_is_recorded() {
 }
 
 #[test]
+fn what_would_keep_the_result_from_being_written_is_found_out_before_anything_is_measured() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    let file = file.to_str().expect("a name");
+    for arguments in [["--record-some", "--record", file], ["--rounds=1", "--json", "/nowhere/x.json"]] {
+        let mut command = Command::new(BENCH);
+        command.args(["targets", "--mailrace", "/bin/false", "--rows", "age"]).args(arguments);
+        let output = command.current_dir(directory.path()).output().expect("the command");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(69), "{said}");
+        assert!(said.contains(arguments[2]) && !said.contains("Age:"), "{said}");
+    }
+}
+
+#[test]
+fn a_record_and_the_json_asked_for_hold_the_same() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let arguments = ["--rows", "age", "--rounds", "1", "--duration", "4ms", "--record-some", "--json", "-"];
+    let mut command = Command::new(BENCH);
+    command.args(["targets", "--mailrace", "/bin/sh"]).args(arguments);
+    let output = command.current_dir(directory.path()).output().expect("the command");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let printed: Value = serde_json::from_slice(&output.stdout).expect("nothing but JSON");
+    assert_eq!(printed, recorded(directory.path(), "targets.json"));
+}
+
+#[test]
+fn counts_and_times_of_nothing_are_refused() {
+    for (command, argument) in [
+        ("targets", "--rounds=0"),
+        ("targets", "--duration=0s"),
+        ("targets", "--new-count=0"),
+        ("targets", "--reused-count=0"),
+        ("quick", "--rounds=0"),
+        ("quick", "--duration=0ms"),
+        ("quick", "--connections=1,0"),
+    ] {
+        let output = Command::new(BENCH).args([command, argument]).output().expect("the command");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command} {argument}: {said}");
+        let name = argument.split('=').next().expect("a name");
+        assert!(said.contains(name), "{command} {argument}: {said}");
+    }
+}
+
+#[test]
 fn a_row_that_is_none_is_refused_with_the_names_there_are() {
     let output = Command::new(BENCH).args(["targets", "--rows", "21"]).output().expect("the command");
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! `mailrace serve`: arguments to a [`Config`], signals to a drain, the server's end to an exit code.
+//! `mailrace serve`: arguments to a [`Config`], signals to a drain or a reload, the server's end to an exit code.
 //!
 //! The ready line, everything that happens and the totals at the end go to stderr as events; stdout stays empty.
 
@@ -6,14 +6,13 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::{exit, units};
@@ -24,11 +23,11 @@ use crate::config::{
 };
 use crate::observe::{Event, EventName};
 use crate::policy::Limits;
-use crate::server::{Drain, Server};
+use crate::server::{Drain, Reload, Server};
 use crate::smtp::BareLf;
 
 /// The options of `mailrace serve`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ServeArguments {
     /// Address and port to listen on; repeat it for several. An IPv6 wildcard takes IPv4 as well
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:2525", value_parser = listen_address)]
@@ -39,12 +38,15 @@ pub struct ServeArguments {
     /// Name to greet with [default: this machine's]
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
-    /// Domain to take mail for; repeat it for several [default: any]
+    /// Domain to take mail for; repeat it for several. *.example.org is every subdomain [default: any]
     #[arg(long, value_name = "DOMAIN", conflicts_with = "accept_any")]
     domain: Vec<String>,
     /// File of the mailboxes to take mail for, one a line [default: any]
     #[arg(long, value_name = "FILE", conflicts_with = "accept_any")]
     recipients: Option<PathBuf>,
+    /// What parts user from tag in user+tag, which is then taken where user is listed [default: nothing]
+    #[arg(long, value_name = "CHAR", requires = "recipients", value_parser = subaddress_delimiter)]
+    subaddress: Option<u8>,
     /// Take mail for any recipient on addresses that other machines can reach
     #[arg(long)]
     accept_any: bool,
@@ -125,6 +127,7 @@ impl ServeArguments {
             accept_any: self.accept_any,
             domains: self.domain.clone(),
             list: self.recipients.clone(),
+            subaddress: self.subaddress,
         };
         Config {
             listen: self.listen.clone(),
@@ -132,6 +135,7 @@ impl ServeArguments {
             hostname: self.hostname.clone().unwrap_or_else(config::system_hostname),
             cores: config::cores(&self.cores, &config::allowed_cores())?,
             recipients: config::recipients(&recipients, &self.listen)?,
+            accept_any: self.accept_any,
             limits: Limits {
                 message_size_max: self.max_message_size,
                 recipients_max: self.max_recipients,
@@ -169,53 +173,98 @@ impl ServeArguments {
 /// Serves until a signal or a failure ends it; returns the exit code.
 #[must_use]
 pub fn run(arguments: &ServeArguments) -> ExitCode {
-    let mut config = match arguments.config() {
+    // From the start on: neither a long list nor recovery of a large log may make the process deaf.
+    let life = Arc::new(Mutex::new(Life::Starting { reload: false }));
+    if let Err(error) = catch_signals(Arc::clone(&life), arguments.clone()) {
+        return refused(&format!("signals cannot be caught: {error}"), exit::OS_ERROR);
+    }
+    let config = match settings(arguments) {
         Ok(config) => config,
         Err(error) => return refused(&error, config_exit_code(&error)),
     };
-    fit_connections_to_descriptors(&mut config);
-    // From the start on: recovery of a large log must not make the process deaf.
-    let (started, starting) = sync_channel(1);
-    if let Err(error) = catch_signals(starting) {
-        return refused(&format!("signals cannot be caught: {error}"), exit::OS_ERROR);
-    }
     let server = match Server::start(config) {
         Ok(server) => server,
         Err(error) => return refused(&error, error.exit_code()),
     };
-    // Before the event: whoever has read it may send a signal and expect a drain. The other end is the thread of
-    // signals, which lives as long as the process.
-    let _ = started.send(server.drain_handle());
+    // Before the event: whoever has read it may send a signal and expect a drain.
+    begin(&life, &server, arguments);
     server.ready_event().emit();
     let stopped = server.wait();
     stopped.event.emit();
     ExitCode::from(stopped.exit_code)
 }
 
-/// The first signal drains; the second ends the process at once, with the signal's usual exit code. So does the
-/// first while the server starts: nothing has been accepted yet, and the next start recovers what this one left.
-fn on_signals(signals: &mut Signals, starting: &Receiver<Drain>) {
-    let mut draining = false;
-    for signal in signals.forever() {
-        let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
-        let server = starting.try_recv();
-        if draining || server.is_err() {
+/// What `arguments` ask for now. Asked again at each reload: the recipient list is read anew.
+fn settings(arguments: &ServeArguments) -> Result<Config, ConfigError> {
+    let mut config = arguments.config()?;
+    fit_connections_to_descriptors(&mut config);
+    Ok(config)
+}
+
+/// What a signal meets.
+enum Life {
+    /// No server yet; `reload`: SIGHUP came, perhaps after the settings were read.
+    Starting { reload: bool },
+    /// A server, and it was not told to end.
+    Running { drain: Drain, reload: Box<Reload> },
+    /// It was.
+    Draining,
+}
+
+/// From now on signals meet the running server.
+fn begin(life: &Mutex<Life>, server: &Server, arguments: &ServeArguments) {
+    let mut life = life.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut handle = Box::new(server.reload_handle());
+    if matches!(*life, Life::Starting { reload: true }) {
+        reload(&mut handle, arguments);
+    }
+    *life = Life::Running { drain: server.drain_handle(), reload: handle };
+}
+
+/// SIGHUP reloads. The first other signal drains; the second ends the process at once, with the signal's usual exit
+/// code. So does the first while the server starts: nothing has been accepted yet, and the next start recovers what
+/// this one left.
+fn on_signal(signal: i32, life: &mut Life, arguments: &ServeArguments) {
+    let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
+    match life {
+        Life::Starting { reload } if signal == SIGHUP => *reload = true,
+        Life::Running { reload: handle, .. } if signal == SIGHUP => reload(handle, arguments),
+        // Who is about to end needs no settings.
+        Life::Draining if signal == SIGHUP => {}
+        Life::Running { drain, .. } => {
+            Event::new(EventName::Draining).field("signal", name).emit();
+            drain.start();
+            *life = Life::Draining;
+        }
+        Life::Starting { .. } | Life::Draining => {
             Event::new(EventName::StoppingAtOnce).field("signal", name).emit();
             // What was answered 250 is on disk already; what was not, its sender keeps.
             std::process::exit(128 + signal);
         }
-        draining = true;
-        Event::new(EventName::Draining).field("signal", name).emit();
-        server.iter().for_each(Drain::start);
     }
 }
 
-/// Starts the thread that hears signals; `starting` gives it the server once there is one.
-fn catch_signals(starting: Receiver<Drain>) -> std::io::Result<()> {
+/// Reads the settings anew and puts them in force. With settings that cannot be used everything stays as it is.
+fn reload(server: &mut Reload, arguments: &ServeArguments) {
+    match settings(arguments).and_then(|config| server.apply(&config)) {
+        Ok(event) => event.emit(),
+        Err(error) => Event::new(EventName::ReloadFailed)
+            .field("error", error)
+            .field("action", "mend that and send SIGHUP again; until then the settings before stay in force")
+            .emit(),
+    }
+}
+
+/// Starts the thread that hears signals.
+fn catch_signals(life: Arc<Mutex<Life>>, arguments: ServeArguments) -> std::io::Result<()> {
     // A write past RLIMIT_FSIZE must fail like any other write, not kill the process with mail in its memory.
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let hear = move || on_signals(&mut signals, &starting);
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let hear = move || {
+        for signal in signals.forever() {
+            on_signal(signal, &mut life.lock().unwrap_or_else(PoisonError::into_inner), &arguments);
+        }
+    };
     std::thread::Builder::new().name("signals".to_owned()).spawn(hear).map(drop)
 }
 
@@ -266,6 +315,14 @@ fn config_exit_code(error: &ConfigError) -> u8 {
     }
 }
 
+fn subaddress_delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        // What may stand in a local part without quotes (RFC 5322 section 3.2.3), and is no part of a word.
+        [delimiter] if b"!#$%&'*+-/=?^_`{|}~".contains(delimiter) => Ok(*delimiter),
+        _ => Err(format!("'{text}' is not one character that may part user and tag; the usual one is +")),
+    }
+}
+
 fn size_in_memory(text: &str) -> Result<usize, String> {
     usize::try_from(units::size(text)?).map_err(|_| format!("'{text}' is larger than this machine's memory"))
 }
@@ -305,7 +362,7 @@ mod tests {
 
     #[test]
     fn bad_values_are_refused_in_words() {
-        let table: [(&[&str], &str); 7] = [
+        let table: [(&[&str], &str); 9] = [
             (&["--max-message-size", "25"], "25MiB"),
             (&["--idle-timeout", "300"], "300s"),
             (&["--listen", "localhost"], "[::1]:2525"),
@@ -313,6 +370,8 @@ mod tests {
             (&["--cores", "0"], "0 cores"),
             (&["--accept-any", "--domain", "example.org"], "--domain"),
             (&["--recipients", "/nonexistent/list"], "/nonexistent/list"),
+            (&["--subaddress", "+"], "--recipients"),
+            (&["--recipients", "list", "--subaddress", "ab"], "the usual one is +"),
         ];
         for (arguments, words) in table {
             let error = parse(arguments).expect_err(words);

@@ -75,6 +75,14 @@ impl<'a> Mailbox<'a> {
         }
     }
 
+    /// Splits a text that begins with a mailbox into that and what follows.
+    ///
+    /// # Errors
+    /// [`AddressError`] when it begins with none.
+    pub fn split(text: &'a [u8]) -> Result<(Self, &'a [u8]), AddressError> {
+        split_mailbox(text)
+    }
+
     /// `local-part@domain`.
     #[must_use]
     pub fn text(&self) -> &'a [u8] {

@@ -22,6 +22,10 @@ pub enum EventName {
     SpaceAgain,
     /// Nothing is acknowledged any more.
     LogFailed,
+    /// New settings are in force.
+    Reloaded,
+    /// New settings cannot be used; the old ones stay.
+    ReloadFailed,
     /// A fault of ours in one session.
     SessionPanicked,
     /// A fault of ours in a shard; the process ends.
@@ -38,13 +42,15 @@ pub enum EventName {
 
 impl EventName {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::RecoveryCut,
         Self::RecoveryDamage,
         Self::Ready,
         Self::NoSpace,
         Self::SpaceAgain,
         Self::LogFailed,
+        Self::Reloaded,
+        Self::ReloadFailed,
         Self::SessionPanicked,
         Self::ShardPanicked,
         Self::Draining,
@@ -63,6 +69,8 @@ impl EventName {
             Self::NoSpace => "no-space",
             Self::SpaceAgain => "space-again",
             Self::LogFailed => "log-failed",
+            Self::Reloaded => "reloaded",
+            Self::ReloadFailed => "reload-failed",
             Self::SessionPanicked => "session-panicked",
             Self::ShardPanicked => "shard-panicked",
             Self::Draining => "draining",

@@ -1,13 +1,13 @@
 //! What is allowed: facts in, a verdict with a reason out.
 //!
-//! Level 1: may name `message` and use `idna`; sees no socket, clock or file, and no protocol. The reasons are
+//! Level 1: may name `message` and use `idna` and `hashbrown`; sees no socket, clock or file, and no protocol. The reasons are
 //! [`Refusal`]s; `smtp` has the one table that turns them into reply codes and words.
 
 pub mod limits;
 pub mod recipients;
 
 pub use limits::Limits;
-pub use recipients::{Recipients, RecipientsError};
+pub use recipients::{RecipientCounts, Recipients, RecipientsError};
 
 /// What policy says of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,12 +3,18 @@
 //! Domains are compared as A-labels in lower case. Local parts of a list are compared without regard to case and
 //! by what they mean: `"a"@b` is `a@b`. The texts come in as arguments; no file is read here.
 
-use std::collections::HashSet;
+mod domains;
+mod fold;
+mod list;
+mod names;
+
 use std::fmt;
 use std::sync::Arc;
 
-use crate::message::address::DOMAIN_LEN_MAX;
-use crate::message::{Domain, ForwardPath, Mailbox};
+use self::domains::Domains;
+use self::fold::fold_mailbox;
+use self::list::List;
+use crate::message::ForwardPath;
 use crate::policy::{Refusal, Verdict};
 
 /// Decides about one recipient.
@@ -18,6 +24,7 @@ pub type RecipientRule = Arc<dyn Fn(&ForwardPath<'_>) -> Verdict + Send + Sync>;
 #[derive(Clone)]
 pub struct Recipients {
     rule: Rule,
+    subaddress: Option<u8>,
 }
 
 #[derive(Clone)]
@@ -25,6 +32,15 @@ enum Rule {
     Any,
     Listed(Arc<Listed>),
     Function(RecipientRule),
+}
+
+/// How much a [`Recipients`] of domains and a list knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RecipientCounts {
+    /// Domains served, and domains of which the list takes every mailbox; all subdomains of one count once.
+    pub domains: usize,
+    /// Mailboxes in the list, each counted once.
+    pub mailboxes: usize,
 }
 
 /// A domain or a line of a recipient list that cannot be read.
@@ -53,11 +69,15 @@ impl Recipients {
     /// Takes mail for everybody.
     #[must_use]
     pub fn any() -> Self {
-        Self { rule: Rule::Any }
+        Self { rule: Rule::Any, subaddress: None }
     }
 
     /// Takes mail for the mailboxes of `domains` (none: of every domain) that stand in `list` (`None`: all of
-    /// them). A list holds one address a line; empty lines and lines that begin with `#` say nothing.
+    /// them). `*.example.org` among the domains is every subdomain of `example.org`, and not that domain itself.
+    ///
+    /// A list holds one address a line. `@example.org` takes every mailbox of that domain, `@*.example.org` those
+    /// of its subdomains, `@*` those of all `domains`. Empty lines say nothing, and neither does what follows a `#`
+    /// at the start of a line or behind a blank.
     ///
     /// `postmaster` is always taken, without a domain and at each domain served (RFC 5321 section 4.5.1); without
     /// `domains` those of the list are served.
@@ -68,18 +88,25 @@ impl Recipients {
         domains: impl IntoIterator<Item = &'a str>,
         list: Option<&str>,
     ) -> Result<Self, RecipientsError> {
-        let domains = domains.into_iter().map(parse_domain).collect::<Result<HashSet<_>, _>>()?;
-        let mailboxes = list.map(parse_list).transpose()?;
-        if domains.is_empty() && mailboxes.is_none() {
+        let served = domains::parse(domains)?;
+        let list = list.map(|list| List::parse(list, !served.is_empty())).transpose()?;
+        if served.is_empty() && list.is_none() {
             return Ok(Self::any());
         }
-        Ok(Self { rule: Rule::Listed(Arc::new(Listed::new(domains, mailboxes))) })
+        Ok(Self { rule: Rule::Listed(Arc::new(Listed { served, list })), subaddress: None })
     }
 
     /// Takes mail as `rule` says.
     #[must_use]
     pub fn from_fn(rule: RecipientRule) -> Self {
-        Self { rule: Rule::Function(rule) }
+        Self { rule: Rule::Function(rule), subaddress: None }
+    }
+
+    /// The same, and `user+tag` wherever `user` is listed, when `delimiter` is `+` (RFC 5233 section 1 calls what
+    /// stands behind it the detail). A mailbox that is listed with its tag is taken as it is.
+    #[must_use]
+    pub fn with_subaddress(self, delimiter: Option<u8>) -> Self {
+        Self { subaddress: delimiter, ..self }
     }
 
     /// True when every recipient is taken.
@@ -88,12 +115,21 @@ impl Recipients {
         matches!(self.rule, Rule::Any)
     }
 
+    /// How many domains and mailboxes it knows; `None` when it takes any, or goes by a function.
+    #[must_use]
+    pub fn counts(&self) -> Option<RecipientCounts> {
+        match &self.rule {
+            Rule::Listed(listed) => Some(listed.counts()),
+            Rule::Any | Rule::Function(_) => None,
+        }
+    }
+
     /// What is to be done with `path`.
     #[must_use]
     pub fn verdict(&self, path: &ForwardPath<'_>) -> Verdict {
         match &self.rule {
             Rule::Any => Verdict::Accept,
-            Rule::Listed(listed) => listed.verdict(path),
+            Rule::Listed(listed) => listed.verdict(path, self.subaddress),
             Rule::Function(rule) => rule(path),
         }
     }
@@ -109,102 +145,49 @@ impl fmt::Debug for Recipients {
     }
 }
 
-type Key = Box<[u8]>;
-
 #[derive(Debug)]
 struct Listed {
     /// Refuse other domains as not ours; empty: every domain.
-    domains: HashSet<Key>,
-    /// Domains whose postmaster is taken.
-    postmaster_domains: HashSet<Key>,
-    /// `local part@domain`, folded; `None`: every mailbox of the domains.
-    mailboxes: Option<HashSet<Key>>,
+    served: Domains,
+    /// `None`: every mailbox of the domains.
+    list: Option<List>,
 }
 
 impl Listed {
-    fn new(domains: HashSet<Key>, mailboxes: Option<HashSet<Key>>) -> Self {
-        let postmaster_domains = match &mailboxes {
-            Some(mailboxes) if domains.is_empty() => mailboxes
-                .iter()
-                .filter_map(|key| key.rsplit(|octet| *octet == b'@').next())
-                .map(Key::from)
-                .collect(),
-            _ => domains.clone(),
-        };
-        Self { domains, postmaster_domains, mailboxes }
+    fn counts(&self) -> RecipientCounts {
+        let list = self.list.as_ref();
+        RecipientCounts {
+            domains: self.served.len() + list.map_or(0, List::whole_domain_count),
+            mailboxes: list.map_or(0, List::mailbox_count),
+        }
     }
 
-    fn verdict(&self, path: &ForwardPath<'_>) -> Verdict {
+    fn verdict(&self, path: &ForwardPath<'_>, subaddress: Option<u8>) -> Verdict {
         let ForwardPath::Mailbox(mailbox) = path else { return Verdict::Accept };
         let mut key = Vec::with_capacity(mailbox.text().len() + 32);
         let Some(at) = fold_mailbox(mailbox, &mut key) else { return Verdict::Refuse(Refusal::RelayDenied) };
-        let (local_part, domain) = (&key[..at], &key[at + 1..]);
-        if !self.domains.is_empty() && !self.domains.contains(domain) {
+        if !self.served.is_empty() && !self.served.contain(&key[at + 1..]) {
             return Verdict::Refuse(Refusal::RelayDenied);
         }
-        let is_postmaster = local_part == b"postmaster" && self.postmaster_domains.contains(domain);
-        match &self.mailboxes {
-            Some(mailboxes) if !is_postmaster && !mailboxes.contains(&key[..]) => {
-                Verdict::Refuse(Refusal::UnknownRecipient)
+        let Some(list) = &self.list else { return Verdict::Accept };
+        if list.takes_all_of(&key[at + 1..]) || self.knows(list, &key, at) {
+            return Verdict::Accept;
+        }
+        // RFC 5233 section 4: the user is what stands before the delimiter, and there must be one.
+        let tag_at = subaddress.and_then(|delimiter| key[..at].iter().position(|octet| *octet == delimiter));
+        if let Some(tag_at) = tag_at.filter(|tag_at| *tag_at > 0) {
+            key.drain(tag_at..at);
+            if self.knows(list, &key, tag_at) {
+                return Verdict::Accept;
             }
-            _ => Verdict::Accept,
         }
+        Verdict::Refuse(Refusal::UnknownRecipient)
     }
-}
 
-fn parse_domain(text: &str) -> Result<Key, RecipientsError> {
-    let error = |reason| RecipientsError { line: None, text: text.to_owned(), reason };
-    let address = format!("x@{text}");
-    let mailbox = Mailbox::parse(address.as_bytes()).map_err(|problem| error(problem.reason))?;
-    let mut key = Vec::new();
-    match fold_domain(&mailbox.domain(), &mut key) {
-        true => Ok(key.into()),
-        false => Err(error("not a domain name")),
-    }
-}
-
-fn parse_list(list: &str) -> Result<HashSet<Key>, RecipientsError> {
-    let mut mailboxes = HashSet::new();
-    for (index, line) in list.lines().enumerate() {
-        let text = line.trim();
-        if text.is_empty() || text.starts_with('#') {
-            continue;
-        }
-        let error = |reason| RecipientsError { line: Some(index + 1), text: text.to_owned(), reason };
-        let mailbox = Mailbox::parse(text.as_bytes()).map_err(|problem| error(problem.reason))?;
-        let mut key = Vec::new();
-        fold_mailbox(&mailbox, &mut key).ok_or_else(|| error("not a domain name"))?;
-        mailboxes.insert(key.into());
-    }
-    Ok(mailboxes)
-}
-
-/// Appends the mailbox as it is compared, and says where its `@` stands; `None` when the domain cannot be one.
-fn fold_mailbox(mailbox: &Mailbox<'_>, key: &mut Vec<u8>) -> Option<usize> {
-    key.extend(mailbox.local_part_unquoted());
-    match mailbox.local_part().is_ascii() {
-        true => key.make_ascii_lowercase(),
-        false => *key = String::from_utf8_lossy(key).to_lowercase().into_bytes(),
-    }
-    let at = key.len();
-    key.push(b'@');
-    fold_domain(&mailbox.domain(), key).then_some(at)
-}
-
-/// Appends the domain as it is compared: ASCII in lower case, U-labels as A-labels (RFC 5891 section 5).
-fn fold_domain(domain: &Domain<'_>, key: &mut Vec<u8>) -> bool {
-    let text = domain.text();
-    if text.is_ascii() {
-        key.extend(text.iter().map(u8::to_ascii_lowercase));
-        return true;
-    }
-    let ascii = std::str::from_utf8(text).ok().and_then(|text| idna::domain_to_ascii(text).ok());
-    match ascii {
-        Some(ascii) if ascii.len() <= DOMAIN_LEN_MAX => {
-            key.extend_from_slice(ascii.as_bytes());
-            true
-        }
-        _ => false,
+    /// True for a mailbox that is listed by itself, or the postmaster of a domain that is ours.
+    fn knows(&self, list: &List, key: &[u8], at: usize) -> bool {
+        let is_ours = |domain| !self.served.is_empty() || list.knows_domain(domain);
+        list.names(key) || (&key[..at] == b"postmaster" && is_ours(&key[at + 1..]))
     }
 }
 
@@ -290,6 +273,114 @@ mod tests {
     }
 
     #[test]
+    fn a_wildcard_takes_subdomains_of_any_depth_and_not_the_domain_itself() {
+        let recipients =
+            Recipients::listed(["*.example.org", "b.example", "*.почта.example"], None).expect("good");
+        for address in [
+            "a@x.example.org",
+            "a@y.X.Example.ORG",
+            "a@b.example",
+            "postmaster@x.example.org",
+            "a@x.почта.example",
+        ] {
+            assert_eq!(verdict(&recipients, address), Verdict::Accept, "{address}");
+        }
+        for address in [
+            "a@example.org",
+            "a@xexample.org",
+            "a@x.b.example",
+            "a@org",
+            "a@x.example.org.net",
+            "a@почта.example",
+        ] {
+            assert_eq!(verdict(&recipients, address), RELAY_DENIED, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_begins_with_an_at_takes_every_mailbox_of_its_domain() {
+        let list = "ann@example.org\n@Example.net # all of it\n@*.example.com\n";
+        let recipients = Recipients::listed([], Some(list)).expect("a good list");
+        for address in ["ann@example.org", "x@example.net", "x@a.example.com", "postmaster@example.org"] {
+            assert_eq!(verdict(&recipients, address), Verdict::Accept, "{address}");
+        }
+        for address in ["bob@example.org", "x@a.example.net", "x@example.com", "postmaster@example.com"] {
+            assert_eq!(verdict(&recipients, address), UNKNOWN, "{address}");
+        }
+        let within = Recipients::listed(["example.org"], Some(list)).expect("a good list");
+        assert_eq!(verdict(&within, "x@example.net"), RELAY_DENIED, "the domains say what is ours");
+    }
+
+    #[test]
+    fn the_empty_local_part_in_quotes_is_no_domain() {
+        let recipients = Recipients::listed([], Some("\"\"@example.org\n")).expect("a good list");
+        assert_eq!(verdict(&recipients, "\"\"@example.org"), Verdict::Accept);
+        assert_eq!(verdict(&recipients, "a@example.org"), UNKNOWN);
+    }
+
+    #[test]
+    fn a_catch_all_takes_every_mailbox_of_the_domains_served() {
+        let recipients = Recipients::listed(["a.example", "*.b.example"], Some("@*\n")).expect("a good list");
+        assert_eq!(verdict(&recipients, "anybody@a.example"), Verdict::Accept);
+        assert_eq!(verdict(&recipients, "anybody@x.b.example"), Verdict::Accept);
+        assert_eq!(verdict(&recipients, "anybody@c.example"), RELAY_DENIED);
+        let error = Recipients::listed([], Some("@*\n")).expect_err("nothing is served");
+        assert!(error.to_string().starts_with("line 1: '@*'"), "{error}");
+    }
+
+    #[test]
+    fn a_tag_is_looked_behind_only_where_that_was_asked_for() {
+        let list = "ann@example.org\nbob+work@example.org\n";
+        let plain = Recipients::listed([], Some(list)).expect("a good list");
+        assert_eq!(verdict(&plain, "ann+tag@example.org"), UNKNOWN);
+        let tagged = plain.with_subaddress(Some(b'+'));
+        for address in [
+            "ann@example.org",
+            "Ann+Tag@example.org",
+            "ann+a+b@example.org",
+            "ann+@example.org",
+            "\"ann+a tag\"@example.org",
+            "bob+work@example.org",
+            "postmaster+x@example.org",
+        ] {
+            assert_eq!(verdict(&tagged, address), Verdict::Accept, "{address}");
+        }
+        for address in [
+            "+ann@example.org",
+            "ann-tag@example.org",
+            "bob@example.org",
+            "bob+home@example.org",
+            "ann+x@b.example",
+        ] {
+            assert_eq!(verdict(&tagged, address), UNKNOWN, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_comment_stands_behind_a_blank() {
+        let list = "# c\n a#b@example.org\t# a number sign in the address\n\"a # b\"@example.org #\nann@example.org #x\n";
+        let recipients = Recipients::listed([], Some(list)).expect("a good list");
+        for address in ["a#b@example.org", "\"a # b\"@example.org", "ann@example.org"] {
+            assert_eq!(verdict(&recipients, address), Verdict::Accept, "{address}");
+        }
+        for line in
+            ["ann@example.org#x", "ann@example.org x", "@example.org x", "@example.org#x", "@", "@a@b"]
+        {
+            let error = Recipients::listed([], Some(line)).expect_err(line);
+            assert_eq!(error.line, Some(1), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_counted_once() {
+        let list = "ann@example.org\nANN@example.org # again\nbob@example.org\n@example.net\n";
+        let recipients =
+            Recipients::listed(["example.org", "*.example.org"], Some(list)).expect("a good list");
+        assert_eq!(recipients.counts(), Some(RecipientCounts { domains: 3, mailboxes: 2 }));
+        assert_eq!(Recipients::any().counts(), None);
+    }
+
+    #[test]
     fn a_function_may_decide() {
         let recipients = Recipients::from_fn(Arc::new(|path| match path.text() {
             b"a@b" => Verdict::Accept,
@@ -303,6 +394,9 @@ mod tests {
     fn what_is_no_domain_or_address_is_named_with_its_line() {
         let error = Recipients::listed(["a b"], None).expect_err("a blank");
         assert_eq!((error.line, error.text.as_str()), (None, "a b"));
+        for domain in ["*", "*.", "**.example", "*x.example", "*.[192.0.2.1]", "x.*.example"] {
+            assert!(Recipients::listed([domain], None).is_err(), "{domain}");
+        }
         let error = Recipients::listed([], Some("a@b\n\nno-address\n")).expect_err("no @");
         assert_eq!(error.to_string(), "line 3: 'no-address': no @ behind the local part");
     }

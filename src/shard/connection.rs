@@ -55,7 +55,7 @@ impl Connection {
     ) -> io::Result<Self> {
         let watch = shard.deadlines.borrow_mut().insert(Stream::new(socket)?);
         shard.open.set(shard.open.get() + 1);
-        let session = Session::new(Arc::clone(&shard.session), peer, local);
+        let session = Session::new(Arc::clone(&shard.session.borrow()), peer, local);
         Ok(Self {
             shard: Rc::clone(shard),
             watch,
@@ -111,6 +111,7 @@ impl Connection {
             self.dismiss(reply);
         }
         let Self { dialogue, input, shard, .. } = self;
+        dialogue.renew(&shard.session.borrow());
         let advanced =
             catch_unwind(AssertUnwindSafe(|| dialogue.advance(input, &mut shard.tickets.borrow_mut())));
         advanced.unwrap_or_else(|_| {
@@ -194,7 +195,7 @@ impl Connection {
 
     /// The dialogue could go on with more input while it waits for a ticket, and there may be some.
     fn may_read_on(&self) -> bool {
-        let line_at_most = self.input.len() <= self.shard.limits.command_line_max;
+        let line_at_most = self.input.len() <= self.dialogue.command_line_max();
         !self.drained && !self.ended && line_at_most && self.dialogue.wants_input()
     }
 

@@ -11,11 +11,12 @@
 //! simulation drives the same code.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::tickets::{Answers, Tickets};
-use crate::smtp::{Reply, Session, SessionCounts, Step};
+use crate::smtp::{Reply, Session, SessionCounts, SessionOptions, Step};
 
 /// Octets of messages of one connection that may wait for their final reply; the one that reaches it is still taken.
 pub const PENDING_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -51,6 +52,17 @@ impl Dialogue {
         let answers = Answers::new();
         session.greet(answers.outbox().borrow_mut().replies());
         Self { session, answers, pending_count_max, closing: false }
+    }
+
+    /// What is in force, as [`Session::renew`] wants it; to be called before [`Dialogue::advance`].
+    pub fn renew(&mut self, options: &Arc<SessionOptions>) {
+        self.session.renew(options);
+    }
+
+    /// Octets an unfinished command line may have.
+    #[must_use]
+    pub fn command_line_max(&self) -> usize {
+        self.session.command_line_max()
     }
 
     /// Parses `input` as far as that is possible now. An unfinished command line may stay in it.

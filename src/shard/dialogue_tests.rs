@@ -19,12 +19,15 @@ struct Client {
     input: Bytes,
 }
 
+fn options(limits: Limits, recipients: Recipients) -> Arc<SessionOptions> {
+    Arc::new(SessionOptions::new("server.example", limits, recipients, BareLf::Reject))
+}
+
 impl Client {
     fn new() -> Self {
-        let recipients = Recipients::any();
-        let options = SessionOptions::new("server.example", Limits::default(), recipients, BareLf::Reject);
+        let options = options(Limits::default(), Recipients::any());
         let peer = SocketAddr::from(([127, 0, 0, 1], 4025));
-        let dialogue = Dialogue::new(Session::new(Arc::new(options), peer, None), 4);
+        let dialogue = Dialogue::new(Session::new(options, peer, None), 4);
         let mut client = Self { dialogue, input: Bytes::new() };
         assert_eq!(client.replies().len(), 1);
         client
@@ -262,4 +265,56 @@ fn nobody_overtakes_a_parked_message_though_there_is_room_by_now() {
     tickets.settle();
     assert!(!clients[1].dialogue.answers().is_parked());
     assert!(clients[2].dialogue.answers().is_parked());
+}
+
+/// Takes mail for Ann alone, and three octets of it.
+fn narrower() -> Arc<SessionOptions> {
+    let limits = Limits { message_size_max: 3, command_line_max: 512, ..Limits::default() };
+    options(limits, Recipients::listed([], Some("ann@example.org")).expect("a good list"))
+}
+
+#[test]
+fn a_transaction_keeps_the_settings_it_began_with_and_the_next_one_has_the_new_ones() {
+    let (mut inbox, mut tickets) = shard(WIDE);
+    let mut client = Client::new();
+    client.say("EHLO c.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\n", &mut tickets);
+    client.replies();
+    let narrower = narrower();
+    client.dialogue.renew(&narrower);
+    client.say("RCPT TO:<c@example.org>\r\nDATA\r\n", &mut tickets);
+    client.expect(["250 2.1.5", "354"]);
+    client.dialogue.renew(&narrower);
+    // The old transaction's end and the new one in one piece, as a pipelining client sends them.
+    let next =
+        "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nRCPT TO:<ann@example.org>\r\nRSET\r\n";
+    client.say(&format!("over three octets\r\n.\r\n{next}"), &mut tickets);
+    assert_eq!(store_all(&mut inbox), 1);
+    tickets.settle();
+    client.expect(["250 2.0.0 stored", "250 2.1.0", "550 5.1.1", "250 2.1.5", "250 2.0.0"]);
+    client.say("MAIL FROM:<a@example.org> SIZE=4\r\nEHLO c.example\r\n", &mut tickets);
+    let replies = client.replies();
+    assert!(replies[0].starts_with("552 5.3.4") && replies.contains(&"250-SIZE 3".to_owned()), "{replies:?}");
+}
+
+#[test]
+fn a_session_without_a_transaction_lets_go_of_old_settings_at_once() {
+    let (_inbox, mut tickets) = shard(WIDE);
+    let mut client = Client::new();
+    let narrower = narrower();
+    client.dialogue.renew(&narrower);
+    let newest = options(Limits::default(), Recipients::any());
+    client.say("EHLO c.example\r\n", &mut tickets);
+    client.dialogue.renew(&newest);
+    assert_eq!(Arc::strong_count(&narrower), 1, "nobody holds them any more");
+    assert_eq!(Arc::strong_count(&newest), 2);
+}
+
+#[test]
+fn an_unfinished_line_is_held_against_the_new_limit() {
+    let (_inbox, mut tickets) = shard(WIDE);
+    let mut client = Client::new();
+    client.say(&format!("NOOP {}", "x".repeat(600)), &mut tickets);
+    client.dialogue.renew(&narrower());
+    client.say("\r\nNOOP\r\n", &mut tickets);
+    client.expect(["500 5.5.2", "250 2.0.0"]);
 }

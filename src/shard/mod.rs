@@ -11,13 +11,14 @@
 //!
 //! What runs: one task for each connection and each listener, one for the sweep over deadlines, and the main task,
 //! which hears the doorbell. The doorbell rings for three reasons, and the main task looks after all of them each
-//! time: outcomes to deliver, room for parked messages, an order of the server to drain or to end.
+//! time: outcomes to deliver, room for parked messages, an order of the server: to drain, or to go by new settings.
 
 mod connection;
 mod deadline;
 pub mod dialogue;
 mod listener;
 mod net;
+mod orders;
 pub mod outbox;
 mod parking;
 pub mod tickets;
@@ -29,7 +30,6 @@ use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,6 +37,7 @@ use std::time::Duration;
 use self::deadline::Deadlines;
 use self::listener::Listener;
 use self::net::{Reactor, Readiness};
+use self::orders::Orders;
 use self::tickets::Tickets;
 use crate::handoff::{Doorbell, ShardPort};
 use crate::observe::{Event, EventName, ShardCounters};
@@ -45,6 +46,7 @@ use crate::wire::recv_buffer::RecvBuffer;
 
 pub use self::listener::{BindError, ConnectionGate, bind};
 pub use self::net::{DriverChoice, DriverInUse};
+pub use self::orders::{ShardDrain, ShardRenewal};
 
 /// What one shard is made of.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ pub struct ShardOptions {
     pub core: usize,
     /// The driver to use.
     pub driver: DriverChoice,
-    /// What all sessions have in common.
+    /// What all sessions have in common, until [`ShardRenewal`] brings something newer.
     pub session: Arc<SessionOptions>,
     /// The bounds of its connections.
     pub limits: ShardLimits,
@@ -78,8 +80,6 @@ pub struct ShardLimits {
     pub drain_timeout: Duration,
     /// Messages of one connection that may wait for their final reply.
     pub pipelined_max: usize,
-    /// Octets an unfinished command line may have.
-    pub command_line_max: usize,
 }
 
 /// How far a shard has come on its way to the end.
@@ -97,15 +97,8 @@ enum Phase {
 #[derive(Debug)]
 pub struct Shard {
     thread: JoinHandle<()>,
-    drain: ShardDrain,
+    orders: Arc<Orders>,
     driver: DriverInUse,
-}
-
-/// Tells a shard to end; may be cloned and sent to any thread.
-#[derive(Debug, Clone)]
-pub struct ShardDrain {
-    asked: Arc<AtomicBool>,
-    doorbell: Arc<Doorbell>,
 }
 
 /// Why a shard did not start, or how it ended before its time.
@@ -142,14 +135,6 @@ impl fmt::Display for ShardError {
 
 impl std::error::Error for ShardError {}
 
-impl ShardDrain {
-    /// No new connections; idle sessions get 421, transactions under way may finish within the drain time-out.
-    pub fn start(&self) {
-        self.asked.store(true, Ordering::Relaxed);
-        self.doorbell.ring();
-    }
-}
-
 impl Shard {
     /// The driver that runs it, by the word for it in events.
     #[must_use]
@@ -160,7 +145,13 @@ impl Shard {
     /// How to tell it to end.
     #[must_use]
     pub fn drain_handle(&self) -> ShardDrain {
-        self.drain.clone()
+        ShardDrain::of(&self.orders)
+    }
+
+    /// How to give it new settings.
+    #[must_use]
+    pub fn renewal_handle(&self) -> ShardRenewal {
+        ShardRenewal::of(&self.orders)
     }
 
     /// Waits until it has ended after a drain.
@@ -177,22 +168,22 @@ impl Shard {
 /// # Errors
 /// [`ShardError`]; its thread has ended then.
 pub fn spawn(options: ShardOptions) -> Result<Shard, ShardError> {
-    let asked = Arc::new(AtomicBool::new(false));
-    let drain = ShardDrain { asked, doorbell: Arc::clone(options.port.doorbell()) };
+    let orders = Arc::new(Orders::new(Arc::clone(options.port.doorbell())));
     let (started, starting): (SyncSender<_>, Receiver<Result<DriverInUse, ShardError>>) = sync_channel(1);
     let thread = std::thread::Builder::new().name(format!("shard-{}", options.index)).spawn({
-        let drain = drain.clone();
-        move || run_or_abort(options, &drain, &started)
+        let orders = Arc::clone(&orders);
+        move || run_or_abort(options, &orders, &started)
     });
     let thread = thread.map_err(ShardError::Thread)?;
     let driver = starting.recv().unwrap_or(Err(ShardError::Panicked))?;
-    Ok(Shard { thread, drain, driver })
+    Ok(Shard { thread, orders, driver })
 }
 
 /// What the tasks of one shard share.
 #[derive(Debug)]
 struct State {
-    session: Arc<SessionOptions>,
+    /// What is in force.
+    session: RefCell<Arc<SessionOptions>>,
     limits: ShardLimits,
     connections: Arc<ConnectionGate>,
     counters: Arc<ShardCounters>,
@@ -212,17 +203,18 @@ struct State {
 /// was answered 250 is safe, and what was not is still with its sender.
 fn run_or_abort(
     options: ShardOptions,
-    drain: &ShardDrain,
+    orders: &Orders,
     started: &SyncSender<Result<DriverInUse, ShardError>>,
 ) {
     let index = options.index;
-    if catch_unwind(AssertUnwindSafe(|| run(options, drain, started))).is_err() {
+    if catch_unwind(AssertUnwindSafe(|| run(options, orders, started))).is_err() {
         Event::new(EventName::ShardPanicked).field("shard", index).emit();
         std::process::abort();
     }
+    orders.close();
 }
 
-fn run(options: ShardOptions, drain: &ShardDrain, started: &SyncSender<Result<DriverInUse, ShardError>>) {
+fn run(options: ShardOptions, orders: &Orders, started: &SyncSender<Result<DriverInUse, ShardError>>) {
     // Not being pinned costs speed only, so a refusal is no reason to stop.
     core_affinity::set_for_current(core_affinity::CoreId { id: options.core });
     let mut reactor = match Reactor::new(options.driver) {
@@ -235,7 +227,7 @@ fn run(options: ShardOptions, drain: &ShardDrain, started: &SyncSender<Result<Dr
             Ok((shard, listeners, bell)) => {
                 // Whoever started us may have gone already; then a drain will follow.
                 let _ = started.send(Ok(driver));
-                attend(shard, listeners, bell, drain).await;
+                attend(shard, listeners, bell, orders).await;
             }
             Err(error) => drop(started.send(Err(ShardError::Descriptors(error)))),
         }
@@ -249,7 +241,7 @@ fn open(options: ShardOptions) -> io::Result<Opened> {
     let listeners = options.listeners.into_iter().map(|listener| Listener::new(listener).map(Rc::new));
     let listeners = listeners.collect::<io::Result<_>>()?;
     let state = State {
-        session: options.session,
+        session: RefCell::new(options.session),
         limits: options.limits,
         connections: options.connections,
         doorbell: Arc::clone(options.port.doorbell()),
@@ -265,7 +257,7 @@ fn open(options: ShardOptions) -> io::Result<Opened> {
 }
 
 /// The main task: starts the others and hears the doorbell until the shard is over.
-async fn attend(shard: Rc<State>, listeners: Vec<Rc<Listener>>, bell: Readiness, drain: &ShardDrain) {
+async fn attend(shard: Rc<State>, listeners: Vec<Rc<Listener>>, bell: Readiness, orders: &Orders) {
     shard.listening.set(listeners.len());
     for listener in &listeners {
         net::spawn(Rc::clone(listener).run(Rc::clone(&shard)));
@@ -280,7 +272,10 @@ async fn attend(shard: Rc<State>, listeners: Vec<Rc<Listener>>, bell: Readiness,
         }
         shard.doorbell.silence();
         shard.tickets.borrow_mut().settle();
-        if drain.asked.load(Ordering::Relaxed) && shard.phase.get() == Phase::Running {
+        if let Some(session) = orders.renewed() {
+            shard.session.replace(session);
+        }
+        if orders.says_drain() && shard.phase.get() == Phase::Running {
             shard.phase.set(Phase::Draining);
             listeners.iter().for_each(|listener| listener.close(&shard));
             shard.deadlines.borrow().end_idle();

@@ -13,7 +13,8 @@ pub enum BareLf {
     Keep,
 }
 
-/// The settings of a session; made once, shared by all sessions.
+/// The settings of a session; made once, shared by all sessions. Others may follow them while sessions go on
+/// ([`super::Session::renew`]).
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
     pub(super) limits: Limits,

@@ -45,6 +45,8 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Session {
     options: Arc<SessionOptions>,
+    /// Those that come into force with the next MAIL, when they came during a transaction.
+    newer: Option<Arc<SessionOptions>>,
     peer: SocketAddr,
     local: Option<SocketAddr>,
     lines: LineScanner,
@@ -91,6 +93,7 @@ impl Session {
         let lines = LineScanner::new(options.limits.command_line_max);
         Self {
             options,
+            newer: None,
             peer,
             local,
             lines,
@@ -99,6 +102,25 @@ impl Session {
             bad_commands: 0,
             counts: SessionCounts::default(),
         }
+    }
+
+    /// From its next MAIL on the session goes by `options`; a transaction under way keeps those it began with. A
+    /// session that has none under way goes by them at once, so that it does not keep the old ones in memory. To be
+    /// called with what is in force whenever the session may go on: nothing new costs a comparison.
+    pub fn renew(&mut self, options: &Arc<SessionOptions>) {
+        let known = self.newer.as_ref().unwrap_or(&self.options);
+        if !Arc::ptr_eq(known, options) {
+            self.newer = Some(Arc::clone(options));
+            if self.is_idle() {
+                self.take_newer();
+            }
+        }
+    }
+
+    /// Octets a command line may have, CR LF included.
+    #[must_use]
+    pub fn command_line_max(&self) -> usize {
+        self.options.limits.command_line_max
     }
 
     /// Pushes the greeting.
@@ -256,10 +278,11 @@ impl Session {
     }
 
     fn mail(&mut self, argument: &[u8], replies: &mut ReplyBuffer) -> Result<(), Rejection> {
-        let client = self.client.as_ref().ok_or(bad(Fault::Sequence, reply::HELLO_FIRST))?;
         if !self.is_idle() {
             return Err(bad(Fault::Sequence, reply::NESTED_MAIL));
         }
+        self.take_newer();
+        let client = self.client.as_ref().ok_or(bad(Fault::Sequence, reply::HELLO_FIRST))?;
         let argument = command::behind_from(argument).ok_or(bad(Fault::Syntax, reply::MAIL_SYNTAX))?;
         let (path, rest) = ReversePath::parse(argument).map_err(bad_address(reply::BAD_SENDER_ADDRESS))?;
         let parameters = extension::mail_parameters(rest, client.extended)?;
@@ -271,6 +294,13 @@ impl Session {
         let envelope = client.envelope.transaction(path.text(), parameters);
         self.work = Work::Transaction(Transaction::new(envelope, parameters));
         answer(replies, reply::SENDER_OK)
+    }
+
+    fn take_newer(&mut self) {
+        if let Some(newer) = self.newer.take() {
+            self.lines.set_len_max(newer.limits.command_line_max);
+            self.options = newer;
+        }
     }
 
     fn rcpt(&mut self, argument: &[u8], replies: &mut ReplyBuffer) -> Result<(), Rejection> {

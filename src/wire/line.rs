@@ -49,6 +49,11 @@ impl LineScanner {
         Self { len_max, scanned: 0, skipping: false }
     }
 
+    /// From now on lines may have `len_max` octets; one that has begun too.
+    pub fn set_len_max(&mut self, len_max: usize) {
+        self.len_max = len_max;
+    }
+
     /// True while the front of the input is not the start of a line.
     #[must_use]
     pub fn is_skipping(&self) -> bool {

@@ -11,6 +11,7 @@ mod peers;
 mod reading;
 mod readme;
 mod real_mail;
+mod reload;
 mod shutdown;
 mod startup;
 

@@ -2,6 +2,7 @@
 //! `MAILRACE_TEST_DRIVER` names.
 
 mod in_process;
+mod reload;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

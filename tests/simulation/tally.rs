@@ -35,6 +35,7 @@ tally! {
     batches_of_many,
     segments_prepared,
     looks_of_readers,
+    reloads,
     records_shown,
     lives,
     kills,

@@ -127,6 +127,7 @@ impl World {
         match self.rng.below(20) {
             0 | 1 => self.connect(at),
             2 if self.rng.chance(100) => self.disconnect(at),
+            2 if self.rng.chance(100) => self.renew(),
             3 | 4 => self.look(),
             5..=9 => drop(self.hear_doorbell(at)),
             _ => self.serve_one(at),
@@ -183,6 +184,12 @@ impl World {
             self.shards[at].connections.swap_remove(index);
             self.tally.cut_off += 1;
         }
+    }
+
+    /// The same settings anew, as a reload brings them: no session may stumble over it.
+    fn renew(&mut self) {
+        self.session = Arc::new(SessionOptions::clone(&self.session));
+        self.tally.reloads += 1;
     }
 
     fn hear_doorbell(&mut self, at: usize) -> bool {
@@ -257,6 +264,7 @@ impl World {
     fn advance(&mut self, at: usize, index: usize) {
         let Shard { tickets, connections, .. } = &mut self.shards[at];
         let connection = &mut connections[index];
+        connection.dialogue.renew(&self.session);
         loop {
             let next = connection.dialogue.advance(&mut connection.input, tickets);
             let mut outbox = connection.dialogue.answers().outbox().borrow_mut();
@@ -337,7 +345,7 @@ impl World {
 
 /// As `shard/connection.rs` decides.
 fn may_read_on(connection: &Connection) -> bool {
-    connection.input.len() <= Limits::default().command_line_max && connection.dialogue.wants_input()
+    connection.input.len() <= connection.dialogue.command_line_max() && connection.dialogue.wants_input()
 }
 
 /// The world, as both the main loop and the interludes of the storage hold it.

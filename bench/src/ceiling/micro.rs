@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ::mailrace::log::{Storage, StorageFile, Visibility, Writer, WriterOptions};
 use ::mailrace::message::envelope::MailParameters;
-use ::mailrace::message::{Body, EnvelopeBuilder, Greeting, Lsn, Message, Partition, Timestamp};
-use ::mailrace::policy::{Limits, Recipients};
+use ::mailrace::message::{Body, EnvelopeBuilder, ForwardPath, Greeting, Lsn, Message, Partition, Timestamp};
+use ::mailrace::policy::{Limits, Recipients, Verdict};
 use ::mailrace::smtp::command::Command;
 use ::mailrace::smtp::{BareLf, ReplyBuffer, Session, SessionOptions, Step};
 use ::mailrace::wire::{DataEvent, DataScanner, Line, LineScanner};
@@ -123,6 +123,28 @@ impl Default for SessionWork {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A list of `count` mailboxes, one a line, in a thousand domains.
+pub fn recipient_list(count: usize) -> String {
+    (0..count).map(|user| format!("first.last-{user}@domain-{}.example.org\n", user % 1000)).collect()
+}
+
+/// Reads a list of recipients as `serve` does.
+///
+/// # Panics
+/// When a line of it is no mailbox.
+pub fn load_recipients(list: &str) -> Recipients {
+    Recipients::listed([], Some(list)).expect("a good list")
+}
+
+/// Asks for one recipient that is listed; true when it is taken.
+///
+/// # Panics
+/// When `address` is none.
+pub fn takes_recipient(recipients: &Recipients, address: &str) -> bool {
+    let (path, _) = ForwardPath::parse(address.as_bytes()).expect("an address");
+    recipients.verdict(&path) == Verdict::Accept
 }
 
 /// A log whose files keep nothing: what is left is the encoding of records and the writer's own book-keeping.

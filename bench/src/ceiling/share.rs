@@ -5,7 +5,9 @@
 //! disk      messages/s the best synced loop makes durable when each sync covers all that can be in flight
 //! core      1 / (CPU of the bare sink + CPU of the cheapest synced loop), a message: one core doing both
 //! ```
-//! The lowest binds. A mode that syncs nothing has the network alone: what it writes is not the disk's yet.
+//! The lowest binds. A mode that syncs nothing has the network alone: what it writes is not the disk's yet. Where that is
+//! the network and the load kept its cores full with the bare sink, it is the load that binds: a faster load might have
+//! had more of the sink, and a share of it is no share of a limit of this machine.
 
 use serde::Serialize;
 
@@ -23,6 +25,8 @@ use crate::stats::Spread;
 pub enum Bound {
     /// The receive path.
     Network,
+    /// What drives it: the bare sink might take more.
+    Load,
     /// Synchronous writes.
     Disk,
     /// Processor time of both together.
@@ -34,6 +38,7 @@ impl Bound {
     pub fn name(self) -> &'static str {
         match self {
             Self::Network => "network",
+            Self::Load => "load",
             Self::Disk => "disk",
             Self::Core => "core",
         }
@@ -97,6 +102,9 @@ impl Shares {
         let bound = candidates.into_iter().filter(|bound| is_synced || *bound == Bound::Network);
         let bound = bound.min_by(|a, b| allowed(*a).median.total_cmp(&allowed(*b).median));
         let bound = bound.unwrap_or(Bound::Network);
+        let full = rounds.iter().filter(|round| round.bare.load_binds()).count();
+        let is_loads = bound == Bound::Network && full * 2 > rounds.len();
+        let bound = if is_loads { Bound::Load } else { bound };
         let rate_to_bound = rounds.iter().zip(&ceilings);
         let rate_to_bound =
             rate_to_bound.map(|(round, c)| ratio(round.mailrace.rate, c.messages_per_s(bound)));
@@ -128,7 +136,7 @@ impl Ceilings {
 
     fn messages_per_s(&self, bound: Bound) -> f64 {
         match bound {
-            Bound::Network => self.network,
+            Bound::Network | Bound::Load => self.network,
             Bound::Disk => self.disk,
             Bound::Core => self.core,
         }
@@ -138,4 +146,28 @@ impl Ceilings {
 /// `a / b`, or 0 where there is nothing to divide by: JSON has no infinity.
 fn ratio(a: f64, b: f64) -> f64 {
     if b > 0.0 { a / b } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::targets::sample_load;
+
+    #[test]
+    fn a_bare_sink_that_the_load_could_not_fill_is_no_ceiling_of_the_network() {
+        let bound = |cores_busy: &[f64]| {
+            let loads = cores_busy.iter().map(|busy| {
+                let mut load = sample_load(100);
+                load.load.cores_busy = *busy;
+                load
+            });
+            let loads: Vec<LoadReport> = loads.collect();
+            let against = loads.iter().map(|load| Against { bare: load, disk: &[], mailrace: load });
+            let shape = Shape { size: 4 << 10, connections: 64, lockstep: false };
+            let shares = Shares::of(Durability::Discard, &shape, &against.collect::<Vec<_>>());
+            (shares.bound, shares.rate_to_bound.median)
+        };
+        assert_eq!(bound(&[0.5, 0.5, 0.99]), (Bound::Network, 1.0));
+        assert_eq!(bound(&[0.5, 0.96, 0.99]), (Bound::Load, 1.0));
+    }
 }

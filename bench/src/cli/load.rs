@@ -16,7 +16,7 @@ use crate::load::pace::{Arrivals, Pace};
 use crate::load::script::MailShape;
 use crate::load::session::{Errand, Pipelining};
 use crate::load::{self, Amount, LoadOptions, Refinements};
-use crate::units::{CoreList, parse_duration};
+use crate::units::{CoreList, parse_duration, parse_some_duration};
 
 /// Drive an SMTP server with many senders at once
 #[derive(Debug, clap::Args)]
@@ -55,7 +55,7 @@ pub(super) struct LoadArguments {
     #[arg(long, requires = "p99", conflicts_with_all = ["count", "ledger"])]
     find_max: bool,
     /// The bound for --find-max
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "find_max")]
+    #[arg(long, value_name = "TIME", value_parser = parse_some_duration, requires = "find_max")]
     p99: Option<Duration>,
     /// Before the first message, open all connections and say EHLO on each: none of that is in the figures
     #[arg(long)]
@@ -133,11 +133,6 @@ pub(super) fn parse_rate(text: &str) -> std::result::Result<f64, String> {
         .ok_or_else(|| "write messages a second, at most 10000000, like 500/s or 0.5/s".into())
 }
 
-fn parse_some_duration(text: &str) -> std::result::Result<Duration, String> {
-    let duration = parse_duration(text)?;
-    if duration.is_zero() { Err("write a time longer than none".into()) } else { Ok(duration) }
-}
-
 /// A name or an address that stays within its command.
 fn parse_word(text: &str) -> std::result::Result<String, String> {
     let strays = |c: char| c.is_control() || c == '<' || c == '>';
@@ -172,10 +167,10 @@ pub(super) fn run(arguments: &LoadArguments) -> Result<ExitCode> {
         return find_max(arguments, &options, &refinements, p99);
     }
     let report = load::run_refined(&options, &refinements)?;
+    arguments.json.write(&report)?;
     if !arguments.json.is_stdout() {
         print!("{}", report.summary());
     }
-    arguments.json.write(&report)?;
     Ok(ExitCode::from(u8::from(report.messages.accepted == 0)))
 }
 
@@ -188,18 +183,26 @@ fn find_max(
     const FIRST_RATE: f64 = 1000.0;
     let goal = Goal::new(p99, arguments.rate.unwrap_or(FIRST_RATE));
     let mut tell = |trial: &Trial| {
-        let verdict = trial.failed.as_ref().map_or("holds".into(), |why| format!("too high: {why}"));
+        let verdict = trial.failed.as_ref().map_or("holds".into(), |why| format!("does not hold: {why}"));
         let p99 = trial.report.time_to_250_us.p99;
-        eprintln!("mailrace-bench: {:.0}/s: p99 {p99:.0} us, {verdict}", trial.offered_rate);
+        let full = if trial.load_binds { "; the load's cores were full" } else { "" };
+        eprintln!("mailrace-bench: {:.0}/s: p99 {p99:.0} us, {verdict}{full}", trial.offered_rate);
     };
     let found = highest_rate::find(options, refinements, arguments.arrivals, goal, &mut tell)?;
+    arguments.json.write(&found)?;
     if !arguments.json.is_stdout() {
         match found.rate {
             Some(rate) => println!("{rate:.0} messages/s with p99 at most {p99:?}, in an open loop"),
-            None => println!("no rate had a p99 of at most {p99:?}"),
+            None => {
+                println!("no rate had a p99 of at most {p99:?}: {}", found.last_flaw().unwrap_or_default())
+            }
+        }
+        if found.load_binds {
+            println!(
+                "the load's cores were full at the next rate: the limit may be the load's; give it more --cores"
+            );
         }
     }
-    arguments.json.write(&found)?;
     Ok(ExitCode::from(u8::from(found.rate.is_none())))
 }
 

@@ -20,6 +20,7 @@ use clap::Parser;
 
 use crate::error::{Error, Result};
 use crate::host;
+use crate::interruption;
 
 /// Benchmarks of mailrace and of any other SMTP server.
 #[derive(Debug, Parser)]
@@ -43,7 +44,12 @@ pub fn run() -> ExitCode {
     const UNAVAILABLE: u8 = 69; // EX_UNAVAILABLE of sysexits.h
     // Before anything is done, so that the load average is not this program's own.
     host::at_start();
-    let outcome = match Command::parse() {
+    let command = Command::parse();
+    if let Err(error) = interruption::listen() {
+        eprintln!("mailrace-bench: {error}");
+        return ExitCode::from(UNAVAILABLE);
+    }
+    let outcome = match command {
         Command::Ceiling(arguments) => ceiling::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::load::session::Pipelining;
 use crate::mailrace::{Durability, binary_beside_this_one};
 use crate::quick::{self, QuickOptions};
-use crate::units::{CoreList, parse_duration, parse_size};
+use crate::units::{CoreList, parse_duration, parse_size, parse_some_count, parse_some_duration};
 use crate::workspace::Afterwards;
 
 /// Measure mailrace in its durability modes over 1 to 1,000 connections, beside the disk's floor
@@ -22,6 +22,7 @@ pub(super) struct QuickArguments {
     modes: Vec<Durability>,
     /// Numbers of connections
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_values = ["1", "10", "100", "1000"])]
+    #[arg(value_parser = parse_some_count)]
     connections: Vec<usize>,
     /// Size of each message, headers included
     #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = parse_size)]
@@ -30,10 +31,10 @@ pub(super) struct QuickArguments {
     #[arg(long, value_enum, default_value_t = Pipelining::Announced)]
     pipelining: Pipelining,
     /// How often to measure each cell
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = parse_some_count)]
     rounds: usize,
     /// How long to measure
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_some_duration)]
     duration: Duration,
     /// How long to run before measuring
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration)]
@@ -94,7 +95,7 @@ pub(super) fn run(arguments: &QuickArguments) -> Result<ExitCode> {
         connections: arguments.connections.clone(),
         size: arguments.size,
         pipelining: arguments.pipelining,
-        rounds: arguments.rounds.max(1),
+        rounds: arguments.rounds,
         warm_up: arguments.warm_up,
         duration: arguments.duration,
     };

@@ -42,10 +42,10 @@ pub(super) struct OutputArguments {
 
 /// A result with the page about it beside its own fields.
 #[derive(serde::Serialize)]
-struct Saved<'a, T> {
+pub(super) struct Saved<'a, T> {
     #[serde(flatten)]
-    result: &'a T,
-    page: &'a Page,
+    pub(super) result: &'a T,
+    pub(super) page: &'a Page,
 }
 
 impl OutputArguments {
@@ -100,6 +100,14 @@ impl WrittenArguments {
             eprintln!("mailrace-bench: the page is {}: open it in a browser", path.display());
         }
         kept
+    }
+}
+
+impl OutputArguments {
+    /// Writes the files, and nothing to standard output.
+    pub(super) fn keep(&self, result: &impl serde::Serialize, page: &Page) -> Result<()> {
+        self.json.write(&Saved { result, page })?;
+        self.written.write(&page.title, std::slice::from_ref(page))
     }
 }
 

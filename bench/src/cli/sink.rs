@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::host;
 use crate::sink::Sink;
 use crate::sink::fault::{Delay, Faults, Refusal, Reset, Stall};
-use crate::units::parse_duration;
+use crate::units::{parse_duration, parse_some_duration};
 
 /// Serve SMTP and keep nothing, to prove the load on
 #[derive(Debug, clap::Args)]
@@ -38,7 +38,7 @@ pub(super) struct SinkArguments {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     stall: Option<Duration>,
     /// From one stall to the next
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration, requires = "stall")]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_some_duration, requires = "stall")]
     every: Duration,
     /// Of delays, refusals and resets
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -46,7 +46,9 @@ pub(super) struct SinkArguments {
 }
 
 pub(super) fn run(arguments: &SinkArguments) -> Result<ExitCode> {
-    host::raise_descriptor_limit(arguments.connections_max)?;
+    /// For all that is no connection.
+    const DESCRIPTORS_SPARE: u64 = 64;
+    host::raise_descriptor_limit(arguments.connections_max.saturating_add(DESCRIPTORS_SPARE))?;
     let sink = Sink::start_faulty(arguments.listen, arguments.core, faults(arguments))?;
     eprintln!("mailrace-bench: sink listening on {}", sink.address());
     std::thread::sleep(arguments.duration);

@@ -1,24 +1,28 @@
 //! `mailrace-bench targets`.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::JsonArgument;
 use super::quick::ServerArguments;
-use super::report::OutputArguments;
+use super::report::{OutputArguments, Saved};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::report::markdown;
+use crate::interruption::{self, Entered, Leftover};
+use crate::report::{Page, markdown};
 use crate::smtp_source::defaults;
-use crate::targets::{self, How, TARGETS, TargetsOptions};
-use crate::units::parse_duration;
+use crate::targets::{self, How, TARGETS, TargetsOptions, TargetsReport};
+use crate::units::{parse_some_count, parse_some_duration};
 
 /// Measure the performance targets the project has set itself; up to 25 minutes; exit code 1 when a bound is missed
 ///
-/// A figure that cannot be taken leaves its row NOT MEASURED with the reason, and is neither a pass nor a miss. Some
-/// rows need scripts/peers and scripts/peers-compare to have run, and perf and root.
+/// A figure that this machine cannot take leaves its row NOT MEASURED with the reason, and is neither a pass nor a miss;
+/// a mailrace that fails, or answers nothing, has missed it. Some rows need scripts/peers and scripts/peers-compare to
+/// have run, and perf and root.
 #[derive(Debug, clap::Args)]
 pub(super) struct TargetsArguments {
     #[command(flatten)]
@@ -33,17 +37,21 @@ pub(super) struct TargetsArguments {
     #[arg(long)]
     record_some: bool,
     /// How often to measure each
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = parse_some_count)]
     rounds: usize,
     /// How long to measure, where it is not a number of messages
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_some_duration)]
     duration: Duration,
     /// Messages of a run of smtp-source over reused connections
     #[arg(long, value_name = "N", default_value_t = defaults::REUSED_COUNT)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     reused_count: u64,
     /// Messages of a run of smtp-source with a new connection for each
     #[arg(long, value_name = "N", default_value_t = defaults::NEW_COUNT)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     new_count: u64,
+    #[command(flatten)]
+    json: JsonArgument,
 }
 
 /// A row by its number in the table, or its name.
@@ -60,19 +68,65 @@ fn parse_row(text: &str) -> std::result::Result<How, String> {
 pub(super) fn run(arguments: &TargetsArguments) -> Result<ExitCode> {
     let all = TARGETS.map(|target| target.how);
     let rows = if arguments.rows.is_empty() { &all[..] } else { &arguments.rows };
-    let progress = &mut |what: &str| eprintln!("mailrace-bench: {what}");
-    let report = targets::run(&options(arguments)?, rows, progress);
+    let is_recorded = all.iter().all(|how| rows.contains(how)) || arguments.record_some;
+    let options = options(arguments)?;
+    // What would keep the result from being written is found out before the half hour, not after it.
+    arguments.json.check()?;
+    let day = Page::here("").date;
+    let day = day.split(' ').next().unwrap_or_default();
+    let record = is_recorded.then(|| Record::begin(&arguments.record.join(slug(&Host::this())), day));
+    let record = record.transpose()?;
+    let report = targets::run(&options, rows, &mut |what: &str| eprintln!("mailrace-bench: {what}"))?;
     let page = report.page();
-    if all.iter().all(|how| rows.contains(how)) || arguments.record_some {
-        let day = page.date.split(' ').next().unwrap_or_default();
-        let directory = fresh_directory(&arguments.record.join(slug(&Host::this())), day)?;
-        OutputArguments::into_directory(&directory, "targets").write(&report, &page)?;
-        eprintln!("mailrace-bench: recorded in {}", directory.display());
-    } else {
-        println!("{}", markdown(&page));
-        eprintln!("mailrace-bench: not recorded, for not every row was asked for (--record-some)");
+    arguments.json.write(&Saved { result: &report, page: &page })?;
+    match record {
+        Some(record) => eprintln!("mailrace-bench: recorded in {}", record.keep(&report, &page)?.display()),
+        None => eprintln!("mailrace-bench: not recorded, for not every row was asked for (--record-some)"),
+    }
+    if !arguments.json.is_stdout() {
+        // Who has closed standard output wants no more of it, and the files are written.
+        let _ = writeln!(std::io::stdout(), "{}", markdown(&page));
     }
     Ok(if report.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The directory of a record, made before the measurement; it goes again when nothing comes of that.
+#[derive(Debug)]
+struct Record {
+    directory: PathBuf,
+    /// Until it is to be kept.
+    entered: Option<Entered>,
+}
+
+impl Record {
+    /// # Errors
+    /// When the directory cannot be made, or nothing be written in it.
+    fn begin(parent: &Path, day: &str) -> Result<Self> {
+        let directory = fresh_directory(parent, day)?;
+        let entered = Some(interruption::enter(Leftover::Directory(directory.clone())));
+        let record = Self { directory, entered };
+        let probe = record.directory.join("probe");
+        let written = std::fs::write(&probe, "x").and_then(|()| std::fs::remove_file(&probe));
+        written.map_err(|e| Error::system(format!("write in {}", record.directory.display()), e))?;
+        Ok(record)
+    }
+
+    /// Writes all files of it; where they are.
+    fn keep(mut self, report: &TargetsReport, page: &Page) -> Result<PathBuf> {
+        // Half a record is better than none.
+        self.entered = None;
+        OutputArguments::into_directory(&self.directory, "targets").keep(report, page)?;
+        Ok(self.directory.clone())
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.entered.is_some() {
+            // It is empty, and no part of the result.
+            let _ = std::fs::remove_dir(&self.directory);
+        }
+    }
 }
 
 fn options(arguments: &TargetsArguments) -> Result<TargetsOptions> {
@@ -85,10 +139,10 @@ fn options(arguments: &TargetsArguments) -> Result<TargetsOptions> {
         afterwards: server.afterwards(),
         server_cores: server.server_cores.clone(),
         load_cores: server.load_cores.clone(),
-        rounds: arguments.rounds.max(1),
+        rounds: arguments.rounds,
         duration: arguments.duration,
-        reused_count: arguments.reused_count.max(1),
-        new_count: arguments.new_count.max(1),
+        reused_count: arguments.reused_count,
+        new_count: arguments.new_count,
     })
 }
 
@@ -118,6 +172,16 @@ fn fresh_directory(parent: &Path, day: &str) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_of_nothing_leaves_nothing_and_takes_no_name() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let first = Record::begin(parent.path(), "day").expect("a record");
+        let second = Record::begin(parent.path(), "day").expect("another");
+        assert!(second.directory.ends_with("day-2") && first.directory.is_dir());
+        drop((first, second));
+        assert_eq!(std::fs::read_dir(parent.path()).expect("the directory").count(), 0);
+    }
 
     #[test]
     fn rows_are_named_by_number_or_name() {

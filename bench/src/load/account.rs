@@ -166,7 +166,7 @@ impl<'a> Account<'a> {
         if self.in_window {
             self.end_window(now);
         }
-        if self.is_scheduled && !is_stuck {
+        if self.is_scheduled {
             let unsent = supply.unsent().filter(|due_at| self.window.holds(*due_at));
             self.tally.unsent = unsent.count() as u64;
         }

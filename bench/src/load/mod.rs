@@ -340,16 +340,17 @@ fn conclude(
     for result in results {
         tally.add(&result.tally);
     }
-    if results.iter().any(|r| r.is_stuck) {
-        let failures = tally.failures_in_words();
-        return Err(Error::NoProgress { target: options.target.to_string(), failures });
-    }
     let began = results.iter().map(|r| r.measured.0).min().unwrap_or(0);
     let ended = results.iter().map(|r| r.measured.1).max().unwrap_or(0);
     let window = Duration::from_nanos(ended.saturating_sub(began));
     let cpu = results.iter().map(|r| r.cpu).sum();
     let spent = report::Spent { window, cpu, threads: results.len(), gathered_in: start.gathered_in };
-    Ok(LoadReport::new(options, refinements, &tally, spent, server))
+    let report = LoadReport::new(options, refinements, &tally, spent, server);
+    if results.iter().any(|r| r.is_stuck) {
+        let (target, failures) = (options.target.to_string(), tally.failures_in_words());
+        return Err(Error::NoProgress { target, failures, report: Box::new(report) });
+    }
+    Ok(report)
 }
 
 #[cfg(test)]
@@ -361,5 +362,29 @@ mod tests {
         for count in 1..7 {
             assert_eq!((0..count).map(|i| share(20, i, count)).sum::<u64>(), 20);
         }
+    }
+
+    #[test]
+    fn a_run_that_stood_still_is_an_error_that_holds_what_it_had_done() {
+        let mut tally = Tally::default();
+        (tally.messages.accepted, tally.messages.lost) = (3, 1);
+        tally.fail(tally::Failure::Unanswered(session::Stage::Body));
+        let measured = (0, 1_000_000_000);
+        let result = WorkerResult { tally, cpu: Duration::ZERO, measured, is_stuck: true };
+        let options = LoadOptions {
+            target: ([127, 0, 0, 1], 25).into(),
+            cores: Vec::new(),
+            connection_count: 4,
+            messages_per_connection: None,
+            pipelining: Pipelining::Always,
+            mail: MailShape::of_size(1024),
+            amount: Amount::Count(4),
+            server_pid: None,
+        };
+        let start = Start { at: Some(Instant::now()), gathered_in: Some(Duration::from_secs(1)) };
+        let ended = conclude(&options, &Refinements::default(), &[result], start, None);
+        let Err(Error::NoProgress { failures, report, .. }) = ended else { panic!("{ended:?}") };
+        assert_eq!(failures, "no reply to end of data until the run was given up (1 times)");
+        assert_eq!((report.messages.accepted, report.messages.lost, report.gathered_s), (3, 1, Some(1.0)));
     }
 }

@@ -1,6 +1,6 @@
 //! A run's inputs and figures, as JSON for machines and a few lines for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -204,16 +204,16 @@ impl LoadReport {
     pub fn summary(&self) -> String {
         let (thing, things) = self.things();
         let mut text = format!(
-            "{}\n{:.0} {}/s, {:.1} MB/s: {} accepted, {} refused, {} lost in {:.2} s over {} connections\n",
+            "{}\n{:.0} {}/s, {:.1} MB/s: {} accepted, {} refused in {:.2} s over {} connections; {} lost in the whole run\n",
             self.input.pace_in_words(),
             self.rate,
             things,
             self.megabytes_per_s,
             self.messages.accepted,
             self.messages.refused,
-            self.messages.lost,
             self.window_s,
             self.input.connections,
+            self.messages_overall.lost,
         );
         if self.messages.accepted > 0 {
             text += &self.times_in_words();
@@ -280,6 +280,14 @@ impl LoadReport {
             );
         }
         text
+    }
+
+    /// Whether the load was at its own end: it kept its cores full, so a faster server might not have had more of it.
+    pub fn load_binds(&self) -> bool {
+        const FULL: f64 = 0.95;
+        let cores: BTreeSet<usize> = self.input.cores.iter().copied().collect();
+        let threads = cores.len().min(self.input.connections).max(1);
+        self.load.cores_busy >= FULL * threads as f64
     }
 
     /// Whether messages came at times of their own.

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use rustix::io::Errno;
 
 use super::session::Stage;
+use super::worker::ENDING_SECONDS;
 
 /// Why something did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +22,10 @@ pub enum Failure {
     Broken(i32),
     /// The server said something that is no SMTP reply.
     Malformed,
+    /// This reply was still due when the time after the window was over.
+    Late(Stage),
+    /// This reply was due when the run was given up.
+    Unanswered(Stage),
 }
 
 impl fmt::Display for Failure {
@@ -32,6 +37,11 @@ impl fmt::Display for Failure {
             Self::Closed(stage) => write!(f, "closed before the reply to {}", stage.name()),
             Self::Broken(errno) => write!(f, "connection: {}", words(errno)),
             Self::Malformed => f.write_str("no SMTP reply"),
+            Self::Late(stage) => {
+                let stage = stage.name();
+                write!(f, "no reply to {stage} within {ENDING_SECONDS} s of the end of the window")
+            }
+            Self::Unanswered(stage) => write!(f, "no reply to {} until the run was given up", stage.name()),
         }
     }
 }

@@ -160,9 +160,9 @@ impl QuickReport {
 }
 
 impl Run {
-    /// Whether its figures are worth anything: messages were answered, and counted alike on both sides.
+    /// Whether its figures are worth anything: messages were answered, none was lost, and both sides counted alike.
     fn counts(&self) -> bool {
-        self.counts_agree && self.load.messages.accepted > 0
+        self.counts_agree && self.load.messages.accepted > 0 && self.load.messages_overall.lost == 0
     }
 }
 

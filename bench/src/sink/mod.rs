@@ -70,7 +70,7 @@ impl Sink {
     /// Listens on `address` and serves on one thread, pinned to `core` where one is given.
     ///
     /// # Errors
-    /// When the address cannot be listened on.
+    /// When the address cannot be listened on, or the core not be used.
     pub fn start(address: SocketAddr, core: Option<usize>) -> Result<Self> {
         Self::start_faulty(address, core, Faults::default())
     }
@@ -85,13 +85,18 @@ impl Sink {
         let address = listener.local_addr().map_err(|e| Error::system(attempt(), e))?;
         let mut server = Server::new(listener, faults)?;
         let (counts, is_stopping) = (Arc::clone(&server.counts), Arc::clone(&server.is_stopping));
+        let (placed, placing) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
-            let is_placed = core.is_none_or(|core| cpu::pin_thread(&[core]).is_ok());
-            assert!(is_placed, "the sink cannot be pinned to core {core:?}");
+            let place = core.map_or(Ok(()), |core| cpu::pin_thread(&[core]));
+            let is_placed = place.is_ok();
+            if placed.send(place).is_err() || !is_placed {
+                return;
+            }
             // Delays and stalls end at their time, not up to 50 us later. A system that refuses makes them late.
             let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
             server.run();
         });
+        placing.recv().expect("the thread says where it is before it does anything else")?;
         Ok(Self { address, counts, is_stopping, thread: Some(thread) })
     }
 
@@ -151,6 +156,8 @@ struct Server {
     /// When delayed slots go on, by the number of the connection that waits there.
     waits: BinaryHeap<Reverse<(Instant, usize, u64)>>,
     connection_count: u64,
+    /// No descriptor was left for a connection that waits; its readiness will not be told again.
+    is_short: bool,
     counts: Arc<Counts>,
     is_stopping: Arc<AtomicBool>,
 }
@@ -176,6 +183,7 @@ impl Server {
             free: Vec::new(),
             waits: BinaryHeap::new(),
             connection_count: 0,
+            is_short: false,
             counts: Arc::default(),
             is_stopping: Arc::default(),
         })
@@ -199,6 +207,9 @@ impl Server {
                 }
             }
             self.resume_delayed(&mut buffer, &mut replies);
+            if self.is_short {
+                self.accept();
+            }
         }
     }
 
@@ -238,7 +249,18 @@ impl Server {
 
     fn accept(&mut self) {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        while let Ok(socket) = rustix::net::accept_with(&self.listener, flags) {
+        self.is_short = false;
+        loop {
+            let socket = match rustix::net::accept_with(&self.listener, flags) {
+                Ok(socket) => socket,
+                Err(Errno::AGAIN) => return,
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
+                    self.is_short = true;
+                    return;
+                }
+                // That connection is lost; there may be others.
+                Err(_) => continue,
+            };
             let slot = self.free.pop().unwrap_or(self.slots.len());
             if slot == self.slots.len() {
                 self.slots.push(None);

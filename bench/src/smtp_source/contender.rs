@@ -68,7 +68,10 @@ impl Comparison<'_> {
         };
         let mailrace = Mailrace::start(&server)?;
         let cpu_time = || cpu::of_process(mailrace.pid());
-        let run = self.drive(mailrace.address(), cpu_time, connections, self.messages(connections))?;
+        let run = match self.drive(mailrace.address(), cpu_time, connections, self.messages(connections)) {
+            Ok(run) => run,
+            Err(error) => return Err(mailrace.blamed(&server, error)),
+        };
         self.driver = mailrace.driver().to_owned();
         let totals = mailrace.stop(&server)?;
         self.workspace.put_aside(&server.data_dir)?;

@@ -101,10 +101,13 @@ fn build(stage: &mut Stage<'_>, message_count: usize, arguments: &[&str]) -> Res
         ..stage.load(&shape(1), mailrace.address(), mailrace.pid(), stage.options().duration)
     };
     load.mail.size = MESSAGE_SIZE;
-    load::run_refined(&load, &Refinements { ledger: Some(ledger_path.clone()), ..Refinements::default() })?;
+    let refinements = Refinements { ledger: Some(ledger_path.clone()), ..Refinements::default() };
+    if let Err(error) = load::run_refined(&load, &refinements) {
+        return Err(mailrace.blamed(&server, error));
+    }
     mailrace.stop(&server)?;
     stage.workspace().write_out()?;
-    let lines = ledger::read(&ledger_path)?;
+    let lines = ledger::read(&ledger_path)?.lines;
     let receipt = |index: usize| lines.get(index).and_then(|line| line.reply.split(' ').next_back());
     let places = [0, lines.len() / 2, lines.len().saturating_sub(1)];
     let receipts = places.map(|index| receipt(index).unwrap_or_default().to_owned());
@@ -155,12 +158,12 @@ fn start_ms(stage: &Stage<'_>, directory: &Path) -> Result<f64> {
 fn append(stage: &mut Stage<'_>, age: Age, directory: &Path) -> Result<Run> {
     let server = serve_options(stage, directory, &[]);
     let mailrace = Mailrace::start(&server)?;
-    let load = load::run(&stage.load(
-        &shape(age.connections),
-        mailrace.address(),
-        mailrace.pid(),
-        stage.options().duration,
-    ))?;
+    let duration = stage.options().duration;
+    let load = stage.load(&shape(age.connections), mailrace.address(), mailrace.pid(), duration);
+    let load = match load::run(&load) {
+        Ok(load) => load,
+        Err(error) => return Err(mailrace.blamed(&server, error)),
+    };
     let totals = mailrace.stop(&server)?;
     stage.workspace().write_out()?;
     Ok(Run { load, totals })

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::outcome::{Limit, Part};
 use super::own::{self, count, per_second, ratios, shape};
 use super::runs;
-use super::stage::{Run, Stage};
+use super::stage::{self, Run, Stage};
 use super::table::How;
 use super::{Findings, TargetsOptions};
 use crate::error::Result;
@@ -103,19 +103,20 @@ fn findings(flood: Flood, rate: f64, rounds: &[(Run, Run)], floods: &[LoadReport
     let visits = Spread::of(floods.iter().map(|report| report.rate));
     let reached = format!("{} of {} visits", per_second(visits.median), per_second(flood.rate));
     let is_flood = visits.median >= flood.rate * FLOOD_SHARE_MIN;
-    let mut add = |how, measured, limit, unit: &str| {
+    let part = |measured, limit, unit: &str| {
         let unit = format!("{unit} without the flood; {reached}, {} offered by the good", per_second(rate));
-        let part = if is_flood {
+        if is_flood {
             Part::held("", measured, limit, &unit)
         } else {
             Part::open("", format!("the flood reached only {reached}: this machine cannot make it"))
-        };
-        findings.add(how, part);
+        }
     };
     let kept = ratios(rounds, rate_kept);
-    add(How::FloodRate, kept, Limit::AtLeast(RATE_KEPT_MIN), "of their rate");
+    findings.add(How::FloodRate, part(kept, Limit::AtLeast(RATE_KEPT_MIN), "of their rate"));
     let p99 = |run: &Run| Some(run.load.time_to_250_us.p99).filter(|_| run.counts() && run.load.rate > 0.0);
-    add(How::FloodTimes, ratios(rounds, p99), Limit::AtMost(TIMES_MAX), "times their p99");
+    let times = || part(ratios(rounds, p99), Limit::AtMost(TIMES_MAX), "times their p99");
+    let runs = rounds.iter().flat_map(|(alone, flooded)| [alone, flooded]);
+    findings.add(How::FloodTimes, stage::held_percentile(runs, times, ""));
     let words = format!(
         "{} kept sessions, 4 KiB, sync, open loop at {}, half of what they did in a closed loop. The flood connects, \
          says EHLO and QUIT {} times a second, at most {} at once; it reached {}. Both loads run on the same cores, so \
@@ -137,4 +138,29 @@ fn rate_kept(run: &Run) -> Option<f64> {
     let offered = load.messages.total() + load.unsent;
     let is_whole = run.counts() && offered > 0 && load.rate > 0.0;
     is_whole.then(|| load.rate * load.messages.accepted as f64 / offered as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::runs::sample_load;
+    use super::*;
+    use crate::mailrace::Totals;
+    use crate::report::Verdict;
+
+    #[test]
+    fn good_times_of_those_who_were_answered_are_no_pass_when_others_were_not() {
+        let run = |unsent| {
+            let mut load = sample_load(100);
+            (load.time_to_250_us.p99, load.unsent) = (500.0, unsent);
+            Run { load, totals: Totals { messages: 100, syncs: 1, batches: 1 } }
+        };
+        let flood = Flood { sessions: 1, rate: 100.0, visitors: 1 };
+        let verdict = |unsent| {
+            let found = findings(flood, 100.0, &[(run(0), run(unsent))], &[sample_load(100)]);
+            let part = &found.parts.iter().find(|(how, _)| *how == How::FloodTimes).expect("its row").1;
+            (part.verdict, part.words.contains("1 never sent"))
+        };
+        assert_eq!(verdict(0), (Some(Verdict::Pass), false));
+        assert_eq!(verdict(1), (Some(Verdict::Miss), true));
+    }
 }

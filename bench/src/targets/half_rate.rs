@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use super::outcome::{Limit, Part};
 use super::runs::{self, Seen};
-use super::stage::{Run, Stage, ratios};
+use super::stage::{self, Run, Stage, ratios};
 use super::table::How;
 use super::{Findings, TargetsOptions};
 use crate::ceiling::shape::Shape;
 use crate::error::Result;
 use crate::floor::{self, Floor, RECORDS_MAX};
 use crate::load::Refinements;
-use crate::load::highest_rate::{self, Goal, Trial};
+use crate::load::highest_rate::{self, Goal, HighestRate, Trial};
 use crate::load::pace::{Arrivals, Pace};
 use crate::mailrace::{Durability, Totals};
-use crate::report::{Section, Table};
+use crate::report::{Section, Table, Verdict};
 use crate::stats::{Spread, thousands};
 
 /// The load.
@@ -43,23 +43,35 @@ struct Round {
 /// When the server cannot be run or driven, or the disk not be written.
 pub(super) fn measure(options: &TargetsOptions, progress: &mut dyn FnMut(&str)) -> Result<Findings> {
     let mut stage = Stage::new(options)?;
-    let Some(highest) = highest_rate(&mut stage, options, progress)? else {
-        let reason = format!("no rate had a p99 of at most {P99_MAX:?}");
-        return Ok(Findings::open(&[How::HalfRate], &reason));
+    let found = highest_rate(&mut stage, options, progress)?;
+    let Some(highest) = found.rate else {
+        let mut findings = Findings::default();
+        findings.add(How::HalfRate, without_a_rate(&found));
+        return Ok(findings);
     };
     let mut rounds = Vec::new();
     for number in 1..=options.rounds {
         progress(&format!("round {number} of {}: half of {highest:.0} messages/s", options.rounds));
         rounds.push(measure_round(&mut stage, options, highest / 2.0, number)?);
     }
-    Ok(findings(highest, &rounds))
+    Ok(findings(highest, found.load_binds, &rounds))
+}
+
+/// A miss, unless the runs were too short to tell.
+fn without_a_rate(found: &HighestRate) -> Part {
+    let why = found.last_flaw().unwrap_or("none was tried");
+    let words = format!("no rate had a p99 of at most {P99_MAX:?}: {why}");
+    match found.too_high {
+        Some(_) => Part::missed("p99", words),
+        None => Part::open("p99", words),
+    }
 }
 
 fn highest_rate(
     stage: &mut Stage<'_>,
     options: &TargetsOptions,
     progress: &mut dyn FnMut(&str),
-) -> Result<Option<f64>> {
+) -> Result<HighestRate> {
     progress("the rate of a closed loop");
     let closed = stage.run_mailrace(Durability::Sync, &SHAPE)?;
     let goal = Goal::new(P99_MAX, (closed.load.rate / 2.0).max(1.0));
@@ -71,7 +83,7 @@ fn highest_rate(
         let load = stage.load(&SHAPE, mailrace.address(), mailrace.pid(), options.duration / 2);
         highest_rate::find(&load, &Refinements::default(), Arrivals::Poisson, goal, tell)
     })?;
-    Ok(found.rate)
+    Ok(found)
 }
 
 fn measure_round(stage: &mut Stage<'_>, options: &TargetsOptions, rate: f64, number: usize) -> Result<Round> {
@@ -94,29 +106,37 @@ fn batch_len(totals: Totals) -> usize {
 }
 
 impl Round {
-    /// Its p99, when it was a run at that rate at all.
+    /// Its p99, when both sides counted alike.
     fn p99_us(&self) -> Option<f64> {
-        let is_whole = self.run.counts() && self.run.load.unsent == 0 && self.run.load.messages.lost == 0;
-        is_whole.then_some(self.run.load.time_to_250_us.p99)
+        self.run.counts().then_some(self.run.load.time_to_250_us.p99)
     }
 }
 
-fn findings(highest: f64, rounds: &[Round]) -> Findings {
-    let mut findings = Findings::default();
+/// The bound, by all rounds. A pass at half of what the load could offer at most is none at half of the highest rate.
+fn part(highest: f64, load_binds: bool, rounds: &[Round]) -> Part {
     let offered = thousands(&format!("{:.0}", highest / 2.0));
     let ratio = ratios(rounds.iter().map(|round| (round.p99_us(), Some(round.bare.sync_us.p99))));
     let unit = format!("times that of the bare write + sync; {offered} messages/s, Poisson, 64 connections");
     let fewest = rounds.iter().map(|round| round.run.load.time_to_250_us.count).min().unwrap_or(0);
-    findings.add(
-        How::HalfRate,
-        match fewest {
-            MESSAGES_MIN.. => Part::held("p99", ratio, Limit::AtMost(TIMES_BARE_MAX), &unit),
-            few => Part::open(
-                "p99",
-                format!("a round had only {few} messages, at {offered}/s: give it a longer --duration"),
-            ),
-        },
-    );
+    if fewest < MESSAGES_MIN {
+        let few = format!("a round had only {fewest} messages, at {offered}/s: give it a longer --duration");
+        return Part::open("p99", few);
+    }
+    let held = Part::held("p99", ratio, Limit::AtMost(TIMES_BARE_MAX), &unit);
+    if load_binds && held.verdict == Some(Verdict::Pass) {
+        let words =
+            format!("{}; but the load's cores were full when it looked for the highest rate", held.words);
+        return Part { verdict: Some(Verdict::NotMeasured), words, ..held };
+    }
+    held
+}
+
+fn findings(highest: f64, load_binds: bool, rounds: &[Round]) -> Findings {
+    let mut findings = Findings::default();
+    let offered = thousands(&format!("{:.0}", highest / 2.0));
+    let held = || part(highest, load_binds, rounds);
+    let runs = rounds.iter().map(|round| &round.run);
+    findings.add(How::HalfRate, stage::held_percentile(runs, held, "p99"));
     let spread = |figure: &dyn Fn(&Round) -> f64| Spread::of(rounds.iter().map(figure));
     let times =
         |figure: &dyn Fn(&Round) -> f64, name: &str, unit: &str| Part::shown(name, spread(figure), unit);
@@ -169,6 +189,8 @@ fn bare_table(rounds: &[Round]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::floor::Method;
+    use crate::load::report::{LoadReport, Times};
 
     #[test]
     fn the_bare_loop_writes_what_a_batch_held() {
@@ -176,5 +198,52 @@ mod tests {
         assert_eq!(batch_len(totals(0, 0)), 1);
         assert_eq!(batch_len(totals(25, 10)), 3);
         assert_eq!(batch_len(totals(1_000_000, 1)), RECORDS_MAX);
+    }
+
+    /// A round with a p99 of so many times the bare loop's.
+    fn round(times: f64, change: impl FnOnce(&mut LoadReport)) -> Round {
+        let mut load = runs::sample_load(2_000);
+        load.time_to_250_us.count = 2_000;
+        load.time_to_250_us.p99 = times;
+        change(&mut load);
+        let totals = Totals { messages: 2_000, syncs: 1, batches: 1 };
+        let sync_us = Times { p99: 1.0, ..Times::default() };
+        let method = Method::WriteThenSync;
+        let bare = Floor { method, records_per_sync: 1, records_per_s: 1.0, sync_us, cpu_us_per_record: 1.0 };
+        Round { run: Run { load, totals }, bare }
+    }
+
+    fn verdict(load_binds: bool, round: Round) -> Option<Verdict> {
+        findings(1_000.0, load_binds, &[round]).parts[0].1.verdict
+    }
+
+    #[test]
+    fn a_p99_of_those_that_were_answered_is_no_pass_when_others_were_refused() {
+        assert_eq!(verdict(false, round(3.0, |_| ())), Some(Verdict::Pass));
+        assert_eq!(verdict(false, round(3.1, |_| ())), Some(Verdict::Miss));
+        assert_eq!(verdict(false, round(3.0, |load| load.messages_overall.refused = 1)), Some(Verdict::Miss));
+        assert_eq!(
+            verdict(false, round(3.0, |load| load.time_to_250_us.count = 9)),
+            Some(Verdict::NotMeasured)
+        );
+    }
+
+    #[test]
+    fn half_of_what_the_load_can_offer_is_not_half_of_the_highest_rate() {
+        assert_eq!(verdict(true, round(3.0, |_| ())), Some(Verdict::NotMeasured));
+        assert_eq!(verdict(true, round(3.1, |_| ())), Some(Verdict::Miss), "more would not be better");
+    }
+
+    #[test]
+    fn a_server_of_which_no_rate_holds_has_missed_unless_the_runs_were_too_short() {
+        let found = |too_high| HighestRate {
+            goal: Goal::new(P99_MAX, 1.0),
+            rate: None,
+            too_high,
+            load_binds: false,
+            trials: Vec::new(),
+        };
+        assert_eq!(without_a_rate(&found(Some(1.0))).verdict, Some(Verdict::Miss));
+        assert_eq!(without_a_rate(&found(None)).verdict, Some(Verdict::NotMeasured));
     }
 }

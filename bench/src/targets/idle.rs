@@ -11,9 +11,10 @@ use super::own::{count, shape};
 use super::stage::{Run, Stage};
 use super::table::How;
 use super::{Findings, TargetsOptions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host;
 use crate::load::gathering::Opening;
+use crate::load::report::LoadReport;
 use crate::load::{self, Amount, LoadOptions, Refinements};
 use crate::mailrace::Durability;
 use crate::report::{Page, Section, Table};
@@ -85,10 +86,18 @@ fn hold(stage: &mut Stage<'_>, connection_count: usize) -> Result<Held> {
         let refinements =
             Refinements { opening, sources: sources(connection_count), ..Refinements::default() };
         let mut resident = None;
-        let load = load::run_gathered(&burst, &refinements, &mut || resident = resident_kib(mailrace.pid()))?;
-        Ok((resident, load))
+        let load = load::run_gathered(&burst, &refinements, &mut || resident = resident_kib(mailrace.pid()));
+        Ok((resident, burst_of(load)?))
     })?;
     Ok(Held { connection_count, resident_kib, burst: Run { load, totals } })
+}
+
+/// A burst that was not answered to its end is one all the same, unless the crowd never came together.
+fn burst_of(load: Result<LoadReport>) -> Result<LoadReport> {
+    match load {
+        Err(Error::NoProgress { report, .. }) if report.gathered_s.is_some() => Ok(*report),
+        load => load,
+    }
 }
 
 /// Addresses enough for the ports of so many connections; none where the system's choice does.
@@ -131,6 +140,11 @@ fn findings(rounds: &[(Held, Held)], most: &std::result::Result<Held, String>) -
     if let Err(reason) = most {
         unit += &format!("; {reason}");
     }
+    let worst = held.iter().min_by(|a, b| share_answered(a).total_cmp(&share_answered(b)));
+    if let Some(worst) = worst.filter(|held| share_answered(held) < 1.0) {
+        let (answered, all) = (worst.burst.load.messages.accepted, count(worst.connection_count));
+        unit += &format!("; in the worst {answered} of {all}");
+    }
     let answered = Spread::of(held.iter().map(|held| share_answered(held)));
     // The worst burst decides, not the middle one.
     let worst = Spread { median: answered.min, ..answered };
@@ -145,9 +159,9 @@ fn slope_kib(few: &Held, many: &Held) -> Option<f64> {
     Some((many.resident_kib? as f64 - few.resident_kib? as f64) / connections as f64)
 }
 
-/// The part of a crowd that got its 250, where the server counted as many.
+/// The part of a crowd that got its 250, as far as the server counted them too.
 fn share_answered(held: &Held) -> f64 {
-    let accepted = if held.burst.counts() { held.burst.load.messages.accepted } else { 0 };
+    let accepted = held.burst.load.messages.accepted.min(held.burst.totals.messages);
     accepted as f64 / held.connection_count.max(1) as f64
 }
 
@@ -180,7 +194,45 @@ fn page(held: &[&Held]) -> Page {
 
 #[cfg(test)]
 mod tests {
+    use super::super::runs::sample_load;
     use super::*;
+    use crate::mailrace::Totals;
+    use crate::report::Verdict;
+
+    fn held(answered: u64, counted: u64) -> Held {
+        let burst =
+            Run { load: sample_load(answered), totals: Totals { messages: counted, syncs: 1, batches: 1 } };
+        Held { connection_count: 100, resident_kib: Some(1), burst }
+    }
+
+    #[test]
+    fn one_missing_250_of_one_burst_is_a_miss() {
+        let part = |few: Held, most: std::result::Result<Held, String>| {
+            let parts = findings(&[(few, held(100, 100))], &most).parts;
+            parts.into_iter().find(|(how, _)| *how == How::IdleBurst).expect("its row").1
+        };
+        let verdict = |few: Held, most: std::result::Result<Held, String>| {
+            let part = part(few, most);
+            (part.verdict, part.measured.map(|figure| figure.value))
+        };
+        let none = || Err("not so many descriptors".into());
+        assert_eq!(verdict(held(100, 100), none()), (Some(Verdict::Pass), Some(1.0)));
+        assert_eq!(verdict(held(99, 99), none()), (Some(Verdict::Miss), Some(0.99)));
+        assert_eq!(verdict(held(100, 99), none()), (Some(Verdict::Miss), Some(0.99)), "a 250 for nothing");
+        assert_eq!(verdict(held(100, 100), Ok(held(0, 0))), (Some(Verdict::Miss), Some(0.0)));
+        let words = part(held(99, 99), none()).words;
+        assert!(words.ends_with("in the worst 99 of 100"), "{words}");
+    }
+
+    #[test]
+    fn a_burst_that_is_not_answered_to_its_end_is_measured_once_the_crowd_has_come_together() {
+        let silent = |gathered_s| {
+            let report = Box::new(LoadReport { gathered_s, ..sample_load(99) });
+            Err(Error::NoProgress { target: "x".into(), failures: "none".into(), report })
+        };
+        assert_eq!(burst_of(silent(Some(1.0))).expect("a burst").messages.accepted, 99);
+        assert!(burst_of(silent(None)).is_err());
+    }
 
     #[test]
     fn large_crowds_come_from_several_addresses() {

@@ -6,8 +6,11 @@
 //! others   one file for each group of targets measured together      -> Findings
 //! stage    servers on one core and their load, for those files; runs shows what they did
 //! ```
-//! Each row of the table is kept as it was set. A row that was not asked for, that no benchmark measures or whose
-//! measurement failed says so and why: a figure taken under other conditions than the row's would be no answer.
+//! Each row of the table is kept as it was set. A row that was not asked for, that no benchmark measures or that this
+//! machine cannot measure says so and why: a figure taken under other conditions than the row's would be no answer.
+//! A mailrace that fails, hangs or lets nothing through has missed the rows it did that in.
+//!
+//! The data of all groups stays until the last is over: file systems slow down near recently deleted files.
 
 pub mod age;
 mod calls;
@@ -17,6 +20,7 @@ pub mod flood;
 mod floor;
 mod half_rate;
 pub mod idle;
+mod lines;
 mod mailin;
 mod outcome;
 mod own;
@@ -26,15 +30,18 @@ mod smtp_source;
 mod stage;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::error::{Error, Result};
 use crate::report::{Cell, Page, Section, Table, Verdict};
 use crate::units::CoreList;
-use crate::workspace::Afterwards;
+use crate::workspace::{Afterwards, Workspace};
 pub use outcome::{Limit, Outcome, Part};
+#[cfg(test)]
+pub(crate) use runs::sample_load;
 pub use table::{Group, How, TARGETS, Target};
 
 /// What is measured with, and where.
@@ -85,6 +92,17 @@ impl Findings {
         Self { parts: parts.collect(), pages: Vec::new() }
     }
 
+    /// None, for the measurement ended with `error`: a miss where that is the doing of `mailrace`, the program measured.
+    pub fn failed(rows: &[How], error: &Error, mailrace: &Path) -> Self {
+        let words = error.to_string();
+        let is_its_own = matches!(error, Error::Server { program, .. } if program == mailrace);
+        if !is_its_own {
+            return Self::open(rows, &words);
+        }
+        let parts = rows.iter().map(|how| (*how, Part::missed("", words.clone())));
+        Self { parts: parts.collect(), pages: Vec::new() }
+    }
+
     /// A further figure of a row.
     pub fn add(&mut self, how: How, part: Part) {
         self.parts.push((how, part));
@@ -101,7 +119,13 @@ pub struct TargetsReport {
 }
 
 /// Measures `rows`, group by group; what fails is told in its rows.
-pub fn run(options: &TargetsOptions, rows: &[How], progress: &mut dyn FnMut(&str)) -> TargetsReport {
+///
+/// # Errors
+/// When no directory can be made for the data.
+pub fn run(options: &TargetsOptions, rows: &[How], progress: &mut dyn FnMut(&str)) -> Result<TargetsReport> {
+    let whole = Workspace::new(&options.parent_dir, options.afterwards)?;
+    let (parent_dir, afterwards) = (whole.root().to_owned(), options.afterwards.of_part());
+    let options = &TargetsOptions { parent_dir, afterwards, ..options.clone() };
     let mut findings = Findings::default();
     for group in Group::ALL {
         let asked: Vec<How> = rows.iter().copied().filter(|how| how.group() == group).collect();
@@ -109,11 +133,11 @@ pub fn run(options: &TargetsOptions, rows: &[How], progress: &mut dyn FnMut(&str
             continue;
         }
         let found = group.measure(options, &asked, &mut |what| progress(&format!("{group:?}: {what}")));
-        let found = found.unwrap_or_else(|error| Findings::open(&asked, &error.to_string()));
+        let found = found.unwrap_or_else(|error| Findings::failed(&asked, &error, &options.mailrace));
         findings.parts.extend(found.parts);
         findings.pages.extend(found.pages);
     }
-    TargetsReport::new(rows, &findings.parts, findings.pages)
+    Ok(TargetsReport::new(rows, &findings.parts, findings.pages))
 }
 
 impl TargetsReport {
@@ -240,6 +264,27 @@ mod tests {
         assert_eq!(words(1)[..5], ["", "– 64 connections", "pass", "1.60", "times the bare sink's"]);
         assert_eq!(words(2)[..4], ["", "– 512 connections", "MISS", "1.80"]);
         assert_eq!(words(3)[4], "its measurement gave no figure");
+    }
+
+    #[test]
+    fn what_mailrace_fails_by_is_a_miss_and_what_the_machine_lacks_is_not() {
+        let verdict = |error: &Error| {
+            let found = Findings::failed(&[How::Age], error, Path::new("/mailrace"));
+            let report = TargetsReport::new(&[How::Age], &found.parts, found.pages);
+            assert!(report.outcomes[19].parts[0].words.contains("why"), "{report:?}");
+            (report.outcomes[19].verdict, report.is_met())
+        };
+        let server = |program: &str| Error::Server {
+            program: program.into(),
+            reason: "why".into(),
+            said: String::new(),
+        };
+        assert_eq!(verdict(&server("/mailrace")), (Verdict::Miss, false));
+        assert_eq!(verdict(&server("/mailin")), (Verdict::NotMeasured, true));
+        let missing = Error::Missing { program: "perf".into(), remedy: "why".into() };
+        assert_eq!(verdict(&missing), (Verdict::NotMeasured, true));
+        let system = Error::system("why", std::io::ErrorKind::NotFound);
+        assert_eq!(verdict(&system), (Verdict::NotMeasured, true));
     }
 
     #[test]

@@ -57,12 +57,14 @@ impl Limit {
 }
 
 impl Part {
-    /// A figure held against its bound. `measured` is nothing when the counts of messages did not agree or none was
-    /// answered: then no figure counts, and that is a miss.
+    /// A figure held against its bound. `measured` is nothing when the counts of messages did not agree, one was lost or
+    /// none was answered: then no figure counts, and that is a miss.
     pub fn held(name: impl Into<String>, measured: Option<Spread>, limit: Limit, unit: &str) -> Self {
         let Some(spread) = measured else {
-            let words = "messages were miscounted or none was answered: no figure counts".into();
-            return Self { verdict: Some(Verdict::Miss), ..Self::open(name, words) };
+            return Self::missed(
+                name,
+                "messages were miscounted or lost, or none was answered: no figure counts",
+            );
         };
         let verdict = if limit.is_kept_by(spread.median) { Verdict::Pass } else { Verdict::Miss };
         Self { verdict: Some(verdict), ..Self::shown(name, spread, unit) }
@@ -77,6 +79,11 @@ impl Part {
             measured: Some(measured.into()),
             words: unit.into(),
         }
+    }
+
+    /// A miss without a figure, and why.
+    pub fn missed(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { verdict: Some(Verdict::Miss), ..Self::open(name, reason.into()) }
     }
 
     /// What could not be measured, and why.

@@ -88,7 +88,7 @@ fn table(seen: &[Seen]) -> Table {
 
 /// A run of `accepted` messages in a second, for tests of what is made of runs.
 #[cfg(test)]
-pub(super) fn sample_load(accepted: u64) -> LoadReport {
+pub(crate) fn sample_load(accepted: u64) -> LoadReport {
     use std::time::Duration;
 
     use crate::load::report::Spent;

@@ -8,7 +8,7 @@ use super::own::{self, count, per_second, ratios};
 use super::runs;
 use super::stage::{Run, Stage};
 use super::table::How;
-use super::{Findings, TargetsOptions};
+use super::{Findings, TargetsOptions, lines};
 use crate::cpu;
 use crate::error::Result;
 use crate::units::CoreList;
@@ -57,8 +57,9 @@ pub fn measure(options: &TargetsOptions, shards: Shards, progress: &mut dyn FnMu
     let mut findings = Findings::default();
     findings.add(
         How::TwoShards,
-        Part::held("", ratios(&rounds, Run::cpu_us), Limit::AtMost(TIMES_ONE_MAX), &unit),
+        Part::held("CPU per message", ratios(&rounds, Run::cpu_us), Limit::AtMost(TIMES_ONE_MAX), &unit),
     );
+    findings.add(How::TwoShards, lines::listed());
     let words = format!(
         "4 KiB, sync, {} kept connections, open loop at {}, half of what one shard did in a closed loop. One shard on \
          core {one}, two on cores {two}, load on {}: {}. Processor time is the server's own.",

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::TargetsOptions;
+use super::outcome::Part;
 use crate::ceiling::bare::{BareKind, BareSink};
 use crate::ceiling::shape::Shape;
 use crate::error::Result;
@@ -15,7 +16,7 @@ use crate::load::report::LoadReport;
 use crate::load::script::MailShape;
 use crate::load::{self, Amount, LoadOptions, Refinements};
 use crate::mailrace::{Durability, Mailrace, MailraceOptions, Totals};
-use crate::stats::Spread;
+use crate::stats::{Spread, thousands};
 use crate::units::CoreList;
 use crate::workspace::Workspace;
 
@@ -37,9 +38,20 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Whether its figures are worth anything: messages were answered, and counted alike on both sides.
+    /// Whether its figures are worth anything: messages were answered, none was lost, and both sides counted alike.
     pub(super) fn counts(&self) -> bool {
-        self.load.messages.accepted > 0 && self.totals.messages == self.load.messages_overall.accepted
+        let overall = self.load.messages_overall;
+        self.load.messages.accepted > 0 && overall.lost == 0 && self.totals.messages == overall.accepted
+    }
+
+    /// What a percentile of its times leaves out, in words; nothing when every message got its 250.
+    fn undone(&self) -> Option<String> {
+        let load = &self.load;
+        let (refused, lost) = (load.messages_overall.refused, load.messages_overall.lost);
+        (refused + lost + load.unsent > 0).then(|| {
+            let count = |count: u64| thousands(&count.to_string());
+            format!("{} refused, {} lost, {} never sent", count(refused), count(lost), count(load.unsent))
+        })
     }
 
     /// The server's processor time per message, where the run counts.
@@ -100,7 +112,7 @@ impl<'a> Stage<'a> {
     /// Starts mailrace with `arguments` behind those of the options, lets `drive` have it, and stops it.
     ///
     /// # Errors
-    /// When it cannot be run or stopped, and those of `drive`.
+    /// When it cannot be run or stopped, and those of `drive`, as the server's own when nothing got through to it.
     pub(super) fn with_mailrace<T>(
         &mut self,
         durability: Durability,
@@ -116,7 +128,10 @@ impl<'a> Stage<'a> {
             arguments: own.chain(arguments.iter().map(ToString::to_string)).collect(),
         };
         let mailrace = Mailrace::start(&server)?;
-        let outcome = drive(self, &mailrace)?;
+        let outcome = match drive(self, &mailrace) {
+            Ok(outcome) => outcome,
+            Err(error) => return Err(mailrace.blamed(&server, error)),
+        };
         let totals = mailrace.stop(&server)?;
         self.workspace.put_aside(&server.data_dir)?;
         Ok((outcome, totals))
@@ -201,6 +216,22 @@ pub(super) fn cpu_us(load: &LoadReport) -> Option<f64> {
     load.server.map(|used| used.cpu_us_per_message).filter(|us| *us > 0.0)
 }
 
+/// A percentile held against its bound: a miss, whatever it is, when a message of the runs behind it got no 250.
+pub(super) fn held_percentile<'a>(
+    runs: impl IntoIterator<Item = &'a Run>,
+    part: impl FnOnce() -> Part,
+    name: &str,
+) -> Part {
+    let undone: Vec<String> = runs.into_iter().filter_map(Run::undone).collect();
+    match undone.first() {
+        Some(first) => {
+            let others = if undone.len() > 1 { ", and others in further runs" } else { "" };
+            Part::missed(name, format!("messages got no 250, which no percentile shows: {first}{others}"))
+        }
+        None => part(),
+    }
+}
+
 /// Ratios taken within each round; nothing when a figure of any round is missing.
 pub(super) fn ratios(rounds: impl IntoIterator<Item = (Option<f64>, Option<f64>)>) -> Option<Spread> {
     let ratio = |(a, b): (Option<f64>, Option<f64>)| Some(a? / b?).filter(|ratio| ratio.is_finite());
@@ -210,7 +241,41 @@ pub(super) fn ratios(rounds: impl IntoIterator<Item = (Option<f64>, Option<f64>)
 
 #[cfg(test)]
 mod tests {
+    use super::super::runs::sample_load;
     use super::*;
+    use crate::report::Verdict;
+
+    fn run(change: impl FnOnce(&mut LoadReport)) -> Run {
+        let mut load = sample_load(100);
+        change(&mut load);
+        Run { load, totals: Totals { messages: 100, syncs: 1, batches: 1 } }
+    }
+
+    #[test]
+    fn a_run_that_lost_a_message_does_not_count() {
+        assert!(run(|_| ()).counts());
+        assert!(!run(|load| load.messages_overall.lost = 1).counts());
+        assert!(!run(|load| load.messages_overall.accepted = 99).counts());
+    }
+
+    #[test]
+    fn a_percentile_of_runs_in_which_a_message_got_no_250_is_a_miss_with_the_counts() {
+        let pass = || Part::open("", "held".into());
+        let whole = run(|_| ());
+        assert_eq!(held_percentile([&whole, &whole], pass, "p99").words, "held");
+        let refused = run(|load| load.messages_overall.refused = 1);
+        let lost = run(|load| load.messages_overall.lost = 2000);
+        let unsent = run(|load| load.unsent = 3);
+        for (flawed, words) in [
+            (refused, "1 refused, 0 lost, 0 never sent"),
+            (lost, "0 refused, 2,000 lost, 0 never sent"),
+            (unsent, "0 refused, 0 lost, 3 never sent"),
+        ] {
+            let part = held_percentile([&whole, &flawed], pass, "p99");
+            assert_eq!((part.verdict, part.name.as_str()), (Some(Verdict::Miss), "p99"));
+            assert!(part.words.ends_with(words), "{}", part.words);
+        }
+    }
 
     #[test]
     fn a_ratio_is_taken_in_its_round_and_none_may_be_missing() {

@@ -164,6 +164,19 @@ impl Server {
         self.event_within(name, EVENT_DEADLINE)
     }
 
+    /// Waits until there were `count` events called `name`, and gives the last of them.
+    ///
+    /// # Panics
+    /// When they do not come in time; with all the server printed.
+    #[must_use]
+    pub fn events(&self, name: &str, count: usize) -> EventLine {
+        let is_named = |line: &str| EventLine::parse(line).is_some_and(|event| event.name == name);
+        match self.events.wait_for(is_named, count, EVENT_DEADLINE) {
+            Some(line) => EventLine::parse(&line).expect("it was an event a moment ago"),
+            None => panic!("no {count} events '{name}' came; what the server printed:\n{}", self.printed()),
+        }
+    }
+
     fn event_within(&self, name: &str, deadline: Duration) -> EventLine {
         match self
             .events
@@ -246,10 +259,15 @@ impl Events {
 
     /// The first line that is `wanted`; `None` when the deadline or the end of the stream comes first.
     fn wait(&self, wanted: impl Fn(&str) -> bool, deadline: Duration) -> Option<String> {
+        self.wait_for(wanted, 1, deadline)
+    }
+
+    /// The line with which there are `count` that are `wanted`.
+    fn wait_for(&self, wanted: impl Fn(&str) -> bool, count: usize, deadline: Duration) -> Option<String> {
         let until = Instant::now() + deadline;
         let mut state = self.state.lock().expect("no panic while held");
         loop {
-            if let Some(line) = state.lines.iter().find(|line| wanted(line)) {
+            if let Some(line) = state.lines.iter().filter(|line| wanted(line)).nth(count - 1) {
                 return Some(line.clone());
             }
             let left = until.saturating_duration_since(Instant::now());

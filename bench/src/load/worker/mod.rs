@@ -31,15 +31,17 @@ use crate::load::account::{Account, Window};
 use crate::load::connection::Connection;
 use crate::load::listen_queue::Gate;
 use crate::load::script::Script;
-use crate::load::session::Manner;
+use crate::load::session::{Manner, Stage};
 use crate::load::supply::{Claim, Supply};
 use crate::load::tally::{Failure, Tally};
 use crate::poll::{Events, Poller};
 use crate::{cpu, error};
 use gather::Start;
 
-/// After the window, sessions that have not ended by then are cut.
-const ENDING_TIME: u64 = 10_000_000_000;
+/// Seconds after the window at which sessions that have not ended by then are cut.
+pub const ENDING_SECONDS: u64 = 10;
+/// The same in nanoseconds.
+const ENDING_TIME: u64 = ENDING_SECONDS * 1_000_000_000;
 /// A connection that failed is opened again after this time, so that a server in trouble is not hammered.
 const RETRY_TIME: u64 = 50_000_000;
 /// A run in which nothing is decided for so long is given up.
@@ -102,6 +104,17 @@ pub struct Worker<'a> {
     account: Account<'a>,
     decided_at: u64,
     start: Start<'a>,
+}
+
+/// Why a thread stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// All sessions have ended, or the run never began.
+    Done,
+    /// The time after the window is over.
+    Late,
+    /// Nothing was decided any more.
+    Stuck,
 }
 
 /// How a connection ended.
@@ -174,16 +187,11 @@ impl<'a> Worker<'a> {
         let mut buffer = vec![0; RECEIVE_LEN];
         let mut events = Events::default();
         self.decided_at = self.now();
-        let mut is_stuck = false;
-        loop {
+        let stop = loop {
             let now = self.now();
             self.begin_turn(now)?;
-            if self.is_over() || self.is_past_ending(now) || self.is_forsaken() {
-                break;
-            }
-            if now - self.decided_at > PROGRESS_TIME {
-                is_stuck = true;
-                break;
+            if let Some(stop) = self.stops(now) {
+                break stop;
             }
             self.poller
                 .wait(&mut events, Some(self.wait_time(now)))
@@ -191,8 +199,8 @@ impl<'a> Worker<'a> {
             for ready in events.iter() {
                 self.handle(ready, &mut buffer);
             }
-        }
-        self.conclude(is_stuck)
+        };
+        self.conclude(stop)
     }
 
     fn now(&self) -> u64 {
@@ -224,6 +232,16 @@ impl<'a> Worker<'a> {
             self.decided_at = now;
         }
         Ok(())
+    }
+
+    fn stops(&self, now: u64) -> Option<Stop> {
+        if self.is_over() || self.is_forsaken() {
+            return Some(Stop::Done);
+        }
+        if self.is_past_ending(now) {
+            return Some(Stop::Late);
+        }
+        (now - self.decided_at > PROGRESS_TIME).then_some(Stop::Stuck)
     }
 
     fn is_over(&self) -> bool {
@@ -350,9 +368,16 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn conclude(mut self, is_stuck: bool) -> error::Result<WorkerResult> {
+    /// Whoever still owes a reply is named, whether or not it is that of a message.
+    fn conclude(mut self, stop: Stop) -> error::Result<WorkerResult> {
         let now = self.now();
         for connection in self.slots.iter().flatten() {
+            let stage = connection.session.stage();
+            match stop {
+                Stop::Late if stage != Stage::Idle => self.account.tally.fail(Failure::Late(stage)),
+                Stop::Stuck if stage != Stage::Idle => self.account.tally.fail(Failure::Unanswered(stage)),
+                Stop::Done | Stop::Late | Stop::Stuck => {}
+            }
             if let Some(lost) = connection.session.lost() {
                 self.account.lost(lost, now);
             }
@@ -361,6 +386,6 @@ impl<'a> Worker<'a> {
             }
         }
         self.account.tally.connections_held = self.gate.as_ref().map_or(0, |gate| gate.held_count);
-        self.account.conclude(now, &self.supply, is_stuck)
+        self.account.conclude(now, &self.supply, stop == Stop::Stuck)
     }
 }
