@@ -96,12 +96,16 @@ impl CompareReport {
             columns.push(format!("CPU (ms/1,000): {}", first.short()));
             columns.push(format!("p99 (ms): {}", first.short()));
         }
-        columns.extend(
-            ["system calls/message", "syncs/message", "KiB/idle connection", "notes"].map(String::from),
-        );
+        columns.extend(["system calls/message", "syncs/message"].map(String::from));
+        let has_idle = self.shapes.contains(&Shape::Idle);
+        columns.extend(has_idle.then(|| "KiB/idle connection".to_owned()));
+        columns.push("notes".into());
         let mut table = Table { columns, rows: Vec::new() };
         for figures in &self.peers {
-            let mut row = vec![Cell::from(figures.peer.name), Cell::from(figures.peer.keeps)];
+            let marks = self.marks(figures);
+            let star = if marks.is_empty() { "" } else { " *" };
+            let name = format!("{}{star}", figures.peer.name);
+            let mut row = vec![Cell::from(name), Cell::from(figures.peer.keeps)];
             row.extend(shapes.iter().map(|shape| median_cell(figures.of(*shape, rate))));
             if let Some(first) = first {
                 row.push(median_cell(figures.of(first, Run::cpu)));
@@ -109,12 +113,12 @@ impl CompareReport {
             }
             row.push(median_cell(figures.counted(|counts| counts.syscalls)));
             row.push(median_cell(figures.counted(Counts::syncs)));
-            row.push(median_cell(figures.idle()));
-            row.push(self.marks(figures).into());
+            row.extend(has_idle.then(|| median_cell(figures.idle())));
+            row.push(marks.into());
             table.row(row);
         }
-        let words = "Medians. The page has the ends they varied between, the notes in full, and the reasons for what is \
-                     missing.";
+        let words = "Medians. A star: see the notes behind the figures. The page has the ends they varied between, the \
+                     notes in full, and the reasons for what is missing.";
         Section { heading: "At a glance".into(), words: words.into(), table: Some(table), charts: Vec::new() }
     }
 
@@ -250,6 +254,9 @@ impl CompareReport {
             .to_owned();
         if let Some(most) = self.ceilings.sequential_mb_per_s() {
             words += &format!(" In sequence and synced, the most is {} MB/s.", most.words(0));
+        }
+        if self.server_cores.0.len() > 1 {
+            words += " The bare sink uses one core, whatever the servers have: compare CPU only.";
         }
         for note in &self.ceilings.notes {
             words += &format!(" {note}.");
