@@ -72,6 +72,7 @@ fn a_session_that_is_open_sees_new_recipients_in_its_next_transaction() {
     assert_eq!((code(&mut busy, RCPT_BOB), code(&mut busy, RCPT_ANN)), (550, 250), "as it began");
     assert_eq!((code(&mut busy, "RSET"), code(&mut busy, MAIL)), (250, 250));
     assert_eq!((code(&mut busy, RCPT_BOB), code(&mut busy, RCPT_ANN)), (250, 550), "as it is now");
+    drop((idle, busy));
     assert!(listed.server.terminate().0.success());
 }
 
@@ -98,6 +99,7 @@ fn a_list_that_cannot_be_used_changes_nothing_and_says_where_it_is_wrong() {
         (code(&mut client, "RSET"), code(&mut client, MAIL), code(&mut client, RCPT_BOB)),
         (250, 250, 250)
     );
+    drop(client);
     assert!(listed.server.terminate().0.success());
 }
 

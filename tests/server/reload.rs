@@ -67,6 +67,7 @@ fn what_needs_a_restart_is_named_and_stays() {
     let mut client = Client::ready(server.address());
     client.say("MAIL FROM:<a@example.org>", "250");
     client.say("RCPT TO:<a@example.net>", "550 5.7.1");
+    drop(client);
     assert_eq!(server.stop().exit_code, 0);
 }
 
