@@ -44,10 +44,10 @@ fn entries(directory: &Path) -> usize {
 }
 
 #[test]
-fn an_interrupted_comparison_leaves_no_server_and_no_data() {
+fn an_interrupted_benchmark_leaves_no_server_and_no_data() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut benchmark = Command::new(env!("CARGO_BIN_EXE_mailrace-bench"))
-        .args(["compare", "--no-fetch", "--peers", "sink", "--shapes", "reused", "--duration", "10min"])
+        .args(["curves", "--no-fetch", "--peers", "sink", "--curves", "recipients", "--duration", "10min"])
         .args(["--mailrace", "/bin/true", "--server-cores", "0", "--load-cores", "0", "--data-dir"])
         .arg(directory.path())
         .stderr(Stdio::null())

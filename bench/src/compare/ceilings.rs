@@ -194,7 +194,7 @@ mod tests {
             server_pid: None,
         };
         let second = Duration::from_secs(1);
-        let spent = Spent { window: second, cpu: second, threads: 1, gathered_in: None };
+        let spent = Spent { window: second, cpu: second / 2, threads: 1, gathered_in: None };
         let mut load = LoadReport::new(&options, &Refinements::default(), &Tally::default(), spent, None);
         load.rate = rate;
         load.server = Some(Use { cpu_us_per_message: cpu, cores_busy: 1.0 });
