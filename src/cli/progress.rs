@@ -1,6 +1,6 @@
 //! A bar on standard error that tells how far long work on a log has come.
 //!
-//! It appears when the work has taken a while, where [`Screen`] says that a person sees it, and leaves nothing
+//! It appears when the work has taken a while, where [`Screen`](super::screen::Screen) says that a person sees it, and leaves nothing
 //! behind. Progress is measured in positions of the log, so nothing is counted for it.
 
 use std::ops::Range;

@@ -27,7 +27,7 @@ impl Names {
     ///
     /// # Panics
     /// When the name has more than 65,535 octets or all together have more than 4 GiB: names are addresses, and the
-    /// texts they come from are bounded ([`super::LIST_LEN_MAX`]).
+    /// texts they come from are bounded (`LIST_LEN_MAX` of `list`).
     pub(super) fn insert(&mut self, name: &[u8]) -> bool {
         let hash = self.hasher.hash_one(name);
         if self.find(hash, name) {
