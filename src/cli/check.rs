@@ -6,8 +6,9 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use super::host::fit_connections_to_descriptors;
 use super::options::ValueKind;
-use super::serve::{fit_connections_to_descriptors, refused};
+use super::serve::refused;
 use super::settings::{Effective, Origin, Setting, Sources};
 use crate::config::Config;
 

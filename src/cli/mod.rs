@@ -5,6 +5,7 @@
 pub mod check;
 mod completions;
 mod filter;
+mod host;
 mod log_cat;
 pub mod log_command;
 mod log_find;

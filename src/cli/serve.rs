@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
+use super::host::{self, Shortage};
 use super::settings::Sources;
 use super::settings_error::SettingsError;
 use super::{exit, units, welcome};
@@ -183,16 +183,18 @@ pub fn run(sources: &Sources) -> ExitCode {
     if let Err(error) = catch_signals(Arc::clone(&life), sources.clone()) {
         return refused(&format!("signals cannot be caught: {error}"), exit::OS_ERROR);
     }
-    let config = match settings(sources) {
-        Ok(config) => config,
+    let (config, shortage) = match settings(sources) {
+        Ok(settings) => settings,
         Err(error) => return refused(&error, error.exit_code()),
     };
+    let warnings = host::warnings(&config, shortage, &host::KernelSettings::read());
     let server = match Server::start(config) {
         Ok(server) => server,
         Err(error) => return refused(&error, error.exit_code()),
     };
     // Before the event: whoever has read it may send a signal and expect a drain.
     begin(&life, &server, sources);
+    warnings.iter().for_each(Event::emit);
     server.ready_event().emit();
     welcome::greet(&server);
     let stopped = server.wait();
@@ -200,11 +202,11 @@ pub fn run(sources: &Sources) -> ExitCode {
     ExitCode::from(stopped.exit_code)
 }
 
-/// What `sources` ask for now. Asked again at each reload: the settings' file and the recipient list are read anew.
-fn settings(sources: &Sources) -> Result<Config, SettingsError> {
+/// What `sources` ask for now, and what the descriptor limit took of it. Asked again at each reload: the settings' file and the recipient list are read anew.
+fn settings(sources: &Sources) -> Result<(Config, Option<Shortage>), SettingsError> {
     let mut config = sources.config()?;
-    fit_connections_to_descriptors(&mut config);
-    Ok(config)
+    let shortage = host::fit_connections_to_descriptors(&mut config);
+    Ok((config, shortage))
 }
 
 /// What a signal meets.
@@ -258,7 +260,7 @@ fn reload(server: &mut Reload, sources: &Sources) {
             .field("action", "mend that and send SIGHUP again; until then the settings before stay in force")
             .emit();
     };
-    match settings(sources).map(|config| server.apply(&config)) {
+    match settings(sources).map(|(config, _)| server.apply(&config)) {
         Ok(Ok(event)) => event.emit(),
         Ok(Err(error)) => failed(&error),
         Err(error) => failed(&error),
@@ -276,32 +278,6 @@ fn catch_signals(life: Arc<Mutex<Life>>, sources: Sources) -> std::io::Result<()
         }
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(hear).map(drop)
-}
-
-/// Descriptors of the process that are not connections: the log's files, the standard three, and some to spare.
-const DESCRIPTORS_RESERVED: u64 = 32;
-/// Descriptors of one shard: its ring, its doorbell, their duplicates.
-const DESCRIPTORS_PER_SHARD: u64 = 8;
-/// Descriptors of one listener of one shard: the socket, the one that is polled, the spare one.
-const DESCRIPTORS_PER_LISTENER: u64 = 3;
-
-/// Raises the soft limit of descriptors to the hard one and lowers `--max-connections` to what fits.
-pub(super) fn fit_connections_to_descriptors(config: &mut Config) {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let current = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    let Some(descriptors) = current else { return };
-    let (shards, listeners) = (config.cores.len() as u64, config.listen.len() as u64);
-    let reserved =
-        DESCRIPTORS_RESERVED + shards * (DESCRIPTORS_PER_SHARD + listeners * DESCRIPTORS_PER_LISTENER);
-    let room = descriptors.saturating_sub(reserved).max(1);
-    let room = usize::try_from(room).unwrap_or(usize::MAX);
-    if config.connections.connections_max > room {
-        config.connections.connections_max = room;
-    }
 }
 
 pub(super) fn refused(error: &dyn std::fmt::Display, code: u8) -> ExitCode {

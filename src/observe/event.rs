@@ -14,6 +14,8 @@ pub enum EventName {
     RecoveryCut,
     /// Octets that were durable cannot be read.
     RecoveryDamage,
+    /// A limit or setting of the kernel is below what the server needs.
+    KernelSetting,
     /// Mail is accepted.
     Ready,
     /// A batch was refused for lack of space.
@@ -42,9 +44,10 @@ pub enum EventName {
 
 impl EventName {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::RecoveryCut,
         Self::RecoveryDamage,
+        Self::KernelSetting,
         Self::Ready,
         Self::NoSpace,
         Self::SpaceAgain,
@@ -65,6 +68,7 @@ impl EventName {
         match self {
             Self::RecoveryCut => "recovery-cut",
             Self::RecoveryDamage => "recovery-damage",
+            Self::KernelSetting => "kernel-setting",
             Self::Ready => "ready",
             Self::NoSpace => "no-space",
             Self::SpaceAgain => "space-again",

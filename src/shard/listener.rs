@@ -25,7 +25,7 @@ use super::{Phase, State};
 use crate::smtp::{Reply, reply};
 
 /// Connections that may wait in the kernel; `net.core.somaxconn` bounds it too.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 
 /// Connections accepted in one go before the others get a turn.
 const ACCEPTS_PER_WAKE_MAX: usize = 64;

@@ -44,7 +44,7 @@ use crate::observe::{Event, EventName, ShardCounters};
 use crate::smtp::SessionOptions;
 use crate::wire::recv_buffer::RecvBuffer;
 
-pub use self::listener::{BindError, ConnectionGate, bind};
+pub use self::listener::{BACKLOG, BindError, ConnectionGate, bind};
 pub use self::net::{DriverChoice, DriverInUse};
 pub use self::orders::{ShardDrain, ShardRenewal};
 
