@@ -25,6 +25,18 @@ fn the_ready_event_tells_how_the_server_runs() {
 }
 
 #[test]
+fn a_low_limit_of_descriptors_is_told_before_the_ready_event() {
+    let directory = directory();
+    let setup = setup(&directory).arguments(["--max-connections", "1000", "--cores", "1"]);
+    let server = setup.within(["prlimit", "--nofile=100:100"]).start();
+    // 32 descriptors for the process, 11 for the one core and its address.
+    assert_eq!(server.ready().value("max_connections"), Some("57"), "{}", server.ready());
+    let printed = server.printed();
+    let (told, _) = printed.split_once("mailrace: ready").expect("it is ready");
+    assert!(told.contains("kernel-setting setting=RLIMIT_NOFILE value=100 wanted=1043 "), "{printed}");
+}
+
+#[test]
 fn each_durability_mode_is_named_and_answers_as_it_promises() {
     for (mode, receipt) in [("sync", true), ("os", true), ("discard", false)] {
         let directory = directory();
