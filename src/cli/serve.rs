@@ -202,7 +202,8 @@ pub fn run(sources: &Sources) -> ExitCode {
     ExitCode::from(stopped.exit_code)
 }
 
-/// What `sources` ask for now, and what the descriptor limit took of it. Asked again at each reload: the settings' file and the recipient list are read anew.
+/// What `sources` ask for now, and what the descriptor limit took of it. Asked again at each reload: the settings'
+/// file and the recipient list are read anew.
 fn settings(sources: &Sources) -> Result<(Config, Option<Shortage>), SettingsError> {
     let mut config = sources.config()?;
     let shortage = host::fit_connections_to_descriptors(&mut config);
